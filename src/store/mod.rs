@@ -1,0 +1,1 @@
+//! The store of institutions, identities, requests and certificates.
