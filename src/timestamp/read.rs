@@ -86,7 +86,7 @@ impl<'a> TokenParts<'a> {
         if data.integer()? != [3] {
             return Err(UnreadableToken::Unsupported("has another SignedData version than 3"));
         }
-        data.take(tag::SET)?;
+        let digests = elements(data.take(tag::SET)?)?;
         let mut encapsulated = data.enter(tag::SEQUENCE)?;
         expect(&mut encapsulated, TST_INFO, "holds no TSTInfo")?;
         let mut content = encapsulated.enter(tag::CONTEXT_0)?;
@@ -101,7 +101,12 @@ impl<'a> TokenParts<'a> {
         if signers.peek().is_some() {
             return Err(UnreadableToken::Unsupported("has more than one signature"));
         }
-        Self::signer_info(signer, tst_info, certificates)
+        let parts = Self::signer_info(signer, tst_info, certificates)?;
+        let listed = |d: &&[u8]| algorithm(&mut Reader::new(d)) == Ok(parts.digest);
+        if !digests.iter().any(listed) {
+            return Err(UnreadableToken::Unsupported("does not list its signature's digest"));
+        }
+        Ok(parts)
     }
 
     /// SignerInfo, RFC 5652 section 5.3.
@@ -313,7 +318,7 @@ mod tests {
 
     #[test]
     fn gen_times_are_read_as_they_are_written() {
-        for ms in [0, 1, 10, 100, 999, 1000, 1_795_514_400_123, 253_402_300_799_999] {
+        for ms in [0, 1, 10, 100, 999, 1000, 1_795_514_400_123, 253_402_207_200_000] {
             let text = generalized_time(ms).unwrap();
             assert_eq!(gen_time(text.as_bytes()), Ok(UtcMicros(ms * 1000)), "{text}");
         }

@@ -76,7 +76,7 @@ impl Serial {
 }
 
 /// GeneralizedTime of `ms` since 1970 as RFC 3161 wants it: seconds always, fraction without trailing
-/// zeros, `Z`; `None` outside the years 1970 to 9999.
+/// zeros, `Z`; `None` before 1970 and after 9999-12-30.
 pub(super) fn generalized_time(ms: i64) -> Option<String> {
     let instant = jiff::Timestamp::from_millisecond(ms).ok().filter(|_| ms >= 0)?;
     let t = jiff::tz::Offset::UTC.to_datetime(instant);
