@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::clock::ClockConfig;
+use crate::clock::{ClockConfig, ClockError};
 use crate::http::limit::Limits;
 
 /// Everything `pechat serve`, `signer`, `init`, `status` and `doctor` read.
@@ -213,7 +213,9 @@ impl Config {
                 faults.push(format!("timestamp: {policy:?} is not an object identifier in dotted decimal"));
             }
         }
-        faults.extend(self.clock.faults().into_iter().map(|fault| format!("clock: {fault}")));
+        if let Err(ClockError::Config(clock)) = self.clock.check() {
+            faults.extend(clock.into_iter().map(|fault| format!("clock: {fault}")));
+        }
         faults
     }
 
