@@ -7,7 +7,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::JournalError;
@@ -95,7 +95,7 @@ pub fn open(
     let torn = scan.set_aside_tail(dir)?;
     scan.harden(segment_bytes).map_err(storage)?;
     let reserve = Reserve::start(segments_dir.clone(), segment_bytes, low_water).map_err(storage)?;
-    let log = scan.into_log(segments_dir, reserve, lock).map_err(storage)?;
+    let log = scan.into_log(reserve, lock).map_err(storage)?;
     Ok((log, torn))
 }
 
@@ -297,16 +297,16 @@ impl<'d> Scan<'d> {
         Ok(())
     }
 
-    fn into_log(self, dir: PathBuf, reserve: Reserve, lock: File) -> io::Result<Log> {
+    fn into_log(self, reserve: Reserve, lock: File) -> io::Result<Log> {
         let log_id = match self.log_id {
             Some(id) => id,
             None => random_id()?,
         };
-        let file = OpenOptions::new().read(true).write(true).open(segment_path(&dir, self.segment))?;
+        let file = OpenOptions::new().read(true).write(true).open(segment_path(self.dir, self.segment))?;
         let capacity = file.metadata()?.len();
         reserve.order(self.segment + 1);
         Ok(Log {
-            segments: Arc::new(Segments::new(dir)),
+            segments: Arc::new(Segments::new(self.dir.to_owned())),
             reserve,
             log_id,
             epoch: self.epoch,
