@@ -155,6 +155,11 @@ impl Lookup<'_> {
         if Digest::of(&detail) == entry.digest { Ok(detail) } else { Err(changed(journal, &batch, seq)) }
     }
 
+    /// The journal's export.
+    pub fn export(&self, journal: &Journal) -> Result<Vec<u8>, JournalError> {
+        Err(JournalError::Unknown(journal.origin.clone()))
+    }
+
     fn newest(&self, journal: &Journal) -> Result<(Found, Arc<Seal>), JournalError> {
         let nothing = || JournalError::NotNow("the journal has no sealed head yet".into());
         let seal = self.0.newest_seal().ok_or_else(nothing)?;
