@@ -1,20 +1,34 @@
-//! Trusted time: a value with evidence, or the reason why there is none (`time-design.md` section 3).
+//! Trusted time: a value with evidence, or the reason why there is none.
+//!
+//! chronyd *disciplines* the system clock; this module *verifies* it against several servers and decides for every
+//! permit. [`interval`] and [`state`] are pure; [`ntp`] and [`system`] are the edges; two threads of its own feed
+//! the request path, which reads one atomically swapped state and three clocks.
 
-use std::sync::Arc;
+pub mod config;
+pub mod interval;
+pub mod judge;
+pub mod ntp;
+mod poller;
+pub mod reply;
+pub mod state;
+pub mod system;
+mod utc;
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use serde::Serialize;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// UTC, microseconds since 1970-01-01T00:00:00Z.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Default)]
-pub struct UtcMicros(pub i64);
-
-impl UtcMicros {
-    /// `2026-11-24T10:00:00.123Z`, milliseconds, truncated.
-    pub fn iso8601(self) -> String {
-        todo!()
-    }
-}
+pub use self::config::{ClockConfig, ClockError};
+use self::judge::{Live, Lost, Reason, Rules, Seen};
+pub use self::state::Transition;
+use self::state::{Event, Evidence, Standing, State};
+use self::system::{Machine, System};
+pub use self::utc::UtcMicros;
 
 /// The trusted clock's state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -36,9 +50,9 @@ pub enum ClockState {
 /// One judged reading of the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
-    /// CLOCK_REALTIME at the reading.
+    /// CLOCK_REALTIME at the reading; never before a time already permitted.
     pub utc: UtcMicros,
-    /// `|utc - true UTC|` is at most this.
+    /// `|utc - true UTC|` is at most this; covers truncation of `utc` to milliseconds and drift until confirmed.
     pub bound: Duration,
     /// Whether the state was Holdover.
     pub holdover: bool,
@@ -48,7 +62,7 @@ pub struct Reading {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the clock is not trusted ({reason}): {detail}")]
 pub struct Untrusted {
-    /// The machine word of [`ClockState::Untrusted`].
+    /// The machine word of [`ClockState::Untrusted`]; `changed` or `late` when a permit cannot be confirmed.
     pub reason: String,
     /// In words, for the caller and the officer.
     pub detail: String,
@@ -61,13 +75,30 @@ pub struct Untrusted {
 pub struct Permit {
     /// The reading.
     pub reading: Reading,
+    generation: u64,
+    /// RAW nanoseconds when it was given.
+    given: i64,
 }
 
 impl Permit {
     /// Nothing happened to the clock since the permit and the HSM call was short enough
     /// (`max_sign_latency`); otherwise the token must be withheld.
-    pub fn confirm(&self, _clock: &Clock) -> Result<(), Untrusted> {
-        todo!()
+    pub fn confirm(&self, clock: &Clock) -> Result<(), Untrusted> {
+        let inner = &clock.0;
+        let (state, seen) = (inner.state.load(), inner.glance());
+        let live = state.judge(&inner.rules, &seen);
+        if let Err(lost) = live {
+            return Err(inner.lost(&state, lost));
+        }
+        if state.generation != self.generation {
+            return Err(inner.refusal("changed", "trust was lost and regained since the permit".to_owned()));
+        }
+        let elapsed = seen.time.raw - self.given;
+        if elapsed > inner.rules.max_sign_latency {
+            let (took, most) = (judge::words(elapsed), judge::words(inner.rules.max_sign_latency));
+            return Err(inner.refusal("late", format!("signing took {took}, at most {most} is allowed")));
+        }
+        Ok(())
     }
 }
 
@@ -76,9 +107,9 @@ impl Permit {
 pub struct SourceVerdict {
     /// Address as configured.
     pub source: String,
-    /// `agrees`, `falseticker`, `unsynchronised`, `silent`, `rejected` …
+    /// `agrees`, `falseticker`, `no-quorum`, `unsynchronised`, `silent`, `rejected`, `slowed`, `off` or `not-asked`.
     pub verdict: String,
-    /// Detail in words.
+    /// Detail in words; for a refused answer it begins with the label of the check that failed.
     pub detail: String,
     /// Offset of the source against our clock, microseconds, when measured.
     pub offset_us: Option<i64>,
@@ -100,34 +131,288 @@ pub struct ClockStatus {
     pub quorum: usize,
     /// Every configured source.
     pub sources: Vec<SourceVerdict>,
+    /// Age of the last good round, milliseconds; absent without one.
+    pub age_ms: Option<u64>,
+    /// Midnight of an announced leap second.
+    pub leap: Option<UtcMicros>,
+    /// What an operator should improve.
+    pub warnings: Vec<String>,
 }
 
 /// Handle read by the request path. Cheap to clone.
 #[derive(Clone)]
 pub struct Clock(Arc<Inner>);
-struct Inner {}
+
+pub(crate) struct Inner {
+    state: ArcSwap<State>,
+    rules: Rules,
+    machine: Arc<dyn Machine>,
+    retry_after: Duration,
+    warnings: Vec<String>,
+    /// Latest time ever permitted, microseconds.
+    mark: AtomicI64,
+    /// RAW nanoseconds of the last sign of life of each thread.
+    poll_beat: AtomicI64,
+    watch_beat: AtomicI64,
+    wake: Arc<Notify>,
+    /// Held while an event is applied, so that transitions are journalled in the order they happened.
+    journal: Mutex<Option<UnboundedSender<Transition>>>,
+}
+
+/// Starts the trusted clock: its threads, and a channel of what to journal. `high_water` is the latest time ever used
+/// for a token, if known; the clock is not trusted before it has passed.
+pub fn start(
+    config: ClockConfig, high_water: Option<UtcMicros>,
+) -> Result<(Clock, UnboundedReceiver<Transition>), ClockError> {
+    start_on(Arc::new(System), config, high_water)
+}
+
+/// [`start`] on a given machine.
+pub fn start_on(
+    machine: Arc<dyn Machine>, config: ClockConfig, high_water: Option<UtcMicros>,
+) -> Result<(Clock, UnboundedReceiver<Transition>), ClockError> {
+    let warnings = config.check()?;
+    let (journal, transitions) = unbounded_channel();
+    let inner = Inner::new(machine, &config, warnings, high_water, Some(journal));
+    let inner = Arc::new(inner);
+    poller::start(&inner, &config)?;
+    Ok((Clock(inner), transitions))
+}
+
+impl Inner {
+    fn new(
+        machine: Arc<dyn Machine>, config: &ClockConfig, warnings: Vec<String>, high_water: Option<UtcMicros>,
+        journal: Option<UnboundedSender<Transition>>,
+    ) -> Inner {
+        let time = machine.read();
+        let mark = high_water.unwrap_or(UtcMicros(0));
+        let seen = Seen {
+            time,
+            asleep: Some(machine.asleep()),
+            kernel_unsynchronised: machine.kernel_unsynchronised(),
+            mark,
+            beat_age: 0,
+        };
+        Inner {
+            state: ArcSwap::from_pointee(State::initial(&seen, &config.sources)),
+            rules: Rules::of(config),
+            machine,
+            retry_after: config.poll,
+            warnings,
+            mark: AtomicI64::new(mark.0),
+            poll_beat: AtomicI64::new(time.raw),
+            watch_beat: AtomicI64::new(time.raw),
+            wake: Arc::new(Notify::new()),
+            journal: Mutex::new(journal),
+        }
+    }
+
+    /// What the request path can afford: three clocks and three counters.
+    fn glance(&self) -> Seen {
+        let beat = self.poll_beat.load(Ordering::Acquire).min(self.watch_beat.load(Ordering::Acquire));
+        let mark = UtcMicros(self.mark.load(Ordering::Acquire));
+        let time = self.machine.read();
+        Seen { time, asleep: None, kernel_unsynchronised: None, mark, beat_age: time.raw - beat }
+    }
+
+    /// Everything the machine can tell.
+    fn look(&self) -> Seen {
+        let asleep = Some(self.machine.asleep());
+        Seen { asleep, kernel_unsynchronised: self.machine.kernel_unsynchronised(), ..self.glance() }
+    }
+
+    /// Applies an event and publishes the next state before anything is journalled.
+    fn happened(&self, event: Event) {
+        let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = self.look();
+        let (next, transitions) = state::apply(State::clone(&self.state.load()), event, &seen, &self.rules);
+        self.state.store(Arc::new(next));
+        for transition in transitions {
+            tracing::info!(reason = transition.reason, detail = transition.detail, to = ?transition.to, "clock");
+            if let Some(journal) = journal.as_ref() {
+                // The receiver is gone only when the service is ending.
+                let _ = journal.send(transition);
+            }
+        }
+    }
+
+    /// Trust found lost on the request path is published so that everybody sees it, and put into words.
+    fn lost(&self, state: &State, lost: Lost) -> Untrusted {
+        if state.is_good() {
+            self.happened(Event::Tick);
+        }
+        self.refusal(lost.reason.word(), lost.detail)
+    }
+
+    fn refusal(&self, reason: &str, detail: String) -> Untrusted {
+        Untrusted { reason: reason.to_owned(), detail, retry_after: self.retry_after }
+    }
+
+    fn poll_alive(&self) {
+        self.poll_beat.store(self.machine.read().raw, Ordering::Release);
+    }
+
+    fn watch_alive(&self) {
+        self.watch_beat.store(self.machine.read().raw, Ordering::Release);
+    }
+
+    fn ask_early_if_odd(&self) {
+        if self.state.load().rate_is_odd(&self.rules, &self.glance()) {
+            self.wake.notify_one();
+        }
+    }
+}
 
 impl Clock {
     /// A reading that may be used, or why not.
     pub fn permit(&self) -> Result<Permit, Untrusted> {
-        todo!()
+        let inner = &self.0;
+        let (state, seen) = (inner.state.load(), inner.glance());
+        match state.judge(&inner.rules, &seen) {
+            Err(lost) => Err(inner.lost(&state, lost)),
+            Ok(Live { utc, bound, holdover }) => {
+                inner.mark.fetch_max(utc.0, Ordering::AcqRel);
+                let bound = Duration::from_nanos(bound.max(0).cast_unsigned());
+                let reading = Reading { utc, bound, holdover };
+                Ok(Permit { reading, generation: state.generation, given: seen.time.raw })
+            }
+        }
     }
+
     /// For people and metrics.
     pub fn status(&self) -> ClockStatus {
-        todo!()
+        let inner = &self.0;
+        let (mut state, seen) = (inner.state.load_full(), inner.glance());
+        if state.is_good() && state.judge(&inner.rules, &seen).is_err() {
+            inner.happened(Event::Tick);
+            state = inner.state.load_full();
+        }
+        let age = match state.evidence {
+            Evidence::Measured { at_raw, .. } => Some((seen.time.raw - at_raw).max(0).cast_unsigned() / 1_000_000),
+            Evidence::None | Evidence::ByHand(_) => None,
+        };
+        ClockStatus {
+            state: state.public(),
+            since: state.since,
+            bound_us: state.live_bound(&inner.rules, &seen).map(|b| b.max(0).cast_unsigned().div_ceil(1000)),
+            quorum: inner.rules.quorum,
+            sources: state.sources.clone(),
+            age_ms: age,
+            leap: state.leap,
+            warnings: inner.warnings.clone(),
+        }
+    }
+
+    /// Latest time ever permitted: what to store, so that a restart does not go behind it.
+    pub fn high_water(&self) -> UtcMicros {
+        UtcMicros(self.0.mark.load(Ordering::Acquire))
+    }
+
+    /// No reading below `mark` will be permitted: the latest time that a journal found at start.
+    pub fn raise_high_water(&self, mark: UtcMicros) {
+        self.0.mark.fetch_max(mark.0, Ordering::AcqRel);
+    }
+
+    /// No permits until [`Clock::acknowledge`]; `by` says who and why.
+    pub fn stop(&self, by: &str) {
+        self.0.happened(Event::Stop { by: by.to_owned() });
+    }
+
+    /// An officer has looked at a contradiction, a large step, a regress or a stop: trust may be earned again.
+    pub fn acknowledge(&self, by: &str) {
+        self.0.happened(Event::Acknowledge { by: by.to_owned() });
     }
 }
 
 /// The writing end, for tests: a clock set by hand, real REALTIME underneath.
-pub struct HandSet {}
+pub struct HandSet(Arc<Inner>);
 
 impl HandSet {
     /// A clock that is Synchronised with the given bound.
-    pub fn synchronised(_bound: Duration) -> (HandSet, Clock) {
-        todo!()
+    pub fn synchronised(bound: Duration) -> (HandSet, Clock) {
+        let config = ClockConfig::of(Vec::<String>::new());
+        let inner = Arc::new(Inner::new(Arc::new(System), &config, Vec::new(), None, None));
+        let hand = HandSet(Arc::clone(&inner));
+        hand.set(ClockState::Synchronised, bound);
+        (hand, Clock(inner))
     }
+
     /// Puts the clock into a state; permits given before fail their confirm.
-    pub fn set(&self, _state: ClockState, _bound: Duration) {
-        todo!()
+    pub fn set(&self, state: ClockState, bound: Duration) {
+        let seen = self.0.glance();
+        let mut next = State::clone(&self.0.state.load());
+        next.standing = standing_of(state, seen.time.raw);
+        next.evidence = Evidence::ByHand(i64::try_from(bound.as_nanos()).unwrap_or(i64::MAX));
+        next.generation += 1;
+        next.since = seen.utc();
+        self.0.state.store(Arc::new(next));
+    }
+}
+
+fn standing_of(state: ClockState, raw: i64) -> Standing {
+    match state {
+        ClockState::Synchronised => Standing::Synchronised,
+        ClockState::Holdover => Standing::Holdover { since_raw: raw },
+        ClockState::Untrusted { reason, detail } => {
+            let known = [
+                Reason::Startup,
+                Reason::Bound,
+                Reason::Expired,
+                Reason::Step,
+                Reason::Contradiction,
+                Reason::Disruption,
+                Reason::Leap,
+                Reason::Regress,
+                Reason::Operator,
+            ];
+            let found = known.into_iter().find(|r| r.word() == reason);
+            Standing::Untrusted { reason: found.unwrap_or(Reason::Operator), detail }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hand_set_clock_gives_exactly_the_bound_it_was_given() {
+        let (_hand, clock) = HandSet::synchronised(Duration::from_millis(12));
+        let permit = clock.permit().unwrap();
+        assert_eq!((permit.reading.bound, permit.reading.holdover), (Duration::from_millis(12), false));
+        assert_eq!(permit.confirm(&clock), Ok(()));
+        assert_eq!(clock.status().bound_us, Some(12_000));
+    }
+
+    #[test]
+    fn a_permit_does_not_outlive_a_change_made_by_hand() {
+        let (hand, clock) = HandSet::synchronised(Duration::from_millis(1));
+        let permit = clock.permit().unwrap();
+        hand.set(ClockState::Holdover, Duration::from_millis(2));
+        assert_eq!(permit.confirm(&clock).unwrap_err().reason, "changed");
+        assert!(clock.permit().unwrap().reading.holdover);
+        let step = ClockState::Untrusted { reason: "step".into(), detail: "set by 1 s".into() };
+        hand.set(step.clone(), Duration::ZERO);
+        let refusal = clock.permit().unwrap_err();
+        assert_eq!(refusal.to_string(), "the clock is not trusted (step): set by 1 s");
+        assert_eq!(clock.status().state, step);
+    }
+
+    #[test]
+    fn times_of_permits_never_decrease_across_threads() {
+        let (_hand, clock) = HandSet::synchronised(Duration::from_millis(1));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let mut last = UtcMicros(0);
+                    for _ in 0..10_000 {
+                        let at = clock.permit().unwrap().reading.utc;
+                        assert!(at >= last);
+                        last = at;
+                    }
+                });
+            }
+        });
+        assert!(clock.permit().unwrap().reading.utc <= clock.high_water());
     }
 }

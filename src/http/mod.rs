@@ -1,17 +1,45 @@
 //! Every route on one screen.
+//!
+//! Three listeners: [`api`] (mutual TLS, every route of [`ROUTES`]), [`public`] (plain, what anybody may
+//! read) and [`metrics`] (plain, loopback). [`listen::listen`] serves any of them.
 
+pub mod answer;
+pub mod body;
+pub mod caller;
+pub mod entries;
+pub mod front;
+pub mod gate;
+pub mod journal;
+pub mod limit;
+pub mod listen;
+pub mod overview;
+pub mod pace;
 pub mod problem;
+pub mod public;
+pub mod status;
+pub mod timestamp;
+pub mod tls;
+pub mod version;
 
-use std::sync::Arc;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Method, Uri};
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
 
-use crate::access::{Action, Directory, Identity};
+use crate::access::{Action, Directory, Role};
 use crate::certificate::Issuer;
 use crate::clock::Clock;
-use crate::institution::InstitutionId;
 use crate::journal::Journals;
 use crate::keys::Keys;
 use crate::timestamp::Authority;
 use problem::Problem;
+
+pub use caller::Caller;
+pub use front::Front;
+pub use limit::Limits;
 
 /// What handlers work with.
 #[derive(Clone)]
@@ -28,20 +56,116 @@ pub struct App {
     pub issuer: Issuer,
     /// Who is who.
     pub directory: Directory,
+    /// Limits, counters and the readiness probe of the listeners.
+    pub front: Front,
 }
 
-/// The authenticated caller; an axum extractor (401/403 problem when the certificate is not ours,
-/// revoked or expired).
-#[derive(Debug, Clone)]
-pub struct Caller(pub Arc<Identity>);
+/// One route of the mTLS listener and who may use it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// `GET`, `POST` …
+    pub method: &'static str,
+    /// The path with its parameters in braces.
+    pub path: &'static str,
+    /// Any one of these lets a caller in; none listed: everybody with a certificate of ours.
+    pub any_of: &'static [Action],
+}
 
-impl Caller {
-    /// 403 problem unless the caller's role may do this.
-    pub fn must(&self, _action: Action) -> Result<(), Problem> {
-        todo!()
+impl Route {
+    /// Whether callers of this role get past the gate.
+    pub fn lets_in(&self, role: Role) -> bool {
+        self.any_of.is_empty() || self.any_of.iter().any(|action| role.may(*action))
     }
-    /// 404 problem (as if unknown) unless the thing belongs to the caller's institution or the role sees all.
-    pub fn must_see(&self, _owner: Option<&InstitutionId>) -> Result<(), Problem> {
-        todo!()
-    }
+}
+
+const fn route(method: &'static str, path: &'static str, any_of: &'static [Action]) -> Route {
+    Route { method, path, any_of }
+}
+
+use Action::*;
+
+/// All routes of the mTLS listener. The gate refuses what is not in this table, so it is the
+/// authorisation matrix; a test holds it against the OpenAPI document.
+pub const ROUTES: &[Route] = &[
+    route("POST", "/tsa", &[Stamp]),
+    route("GET", "/v1/journals", &[ReadJournal, OpenJournal]),
+    route("POST", "/v1/journals", &[OpenJournal]),
+    route("GET", "/v1/journals/{journal}", &[ReadJournal, OpenJournal]),
+    route("POST", "/v1/journals/{journal}/entries", &[Seal]),
+    route("GET", "/v1/journals/{journal}/receipts/{seq}", &[ReadJournal]),
+    route("GET", "/v1/journals/{journal}/checkpoint", &[ReadJournal]),
+    route("GET", "/v1/journals/{journal}/range", &[ReadJournal]),
+    route("GET", "/v1/journals/{journal}/consistency", &[ReadJournal]),
+    route("GET", "/v1/journals/{journal}/export", &[ReadJournal]),
+    route("GET", "/v1/checkpoint", &[]),
+    route("GET", "/v1/clock", &[ReadStatus]),
+    route("GET", "/v1/hsm", &[ReadStatus]),
+    route("GET", "/v1/status", &[ReadStatus]),
+    route("GET", "/v1/openapi.json", &[]),
+];
+
+/// Paths of the plain listeners, for the metrics.
+pub const PLAIN: &[&str] = &["/livez", "/readyz", "/checkpoint", "/metrics", "/status"];
+
+fn api_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .merge(timestamp::routes())
+        .merge(journal::routes())
+        .merge(status::routes())
+}
+
+fn public_routes() -> Router<App> {
+    Router::new()
+        .route("/livez", get(public::alive))
+        .route("/readyz", get(public::ready))
+        .route("/checkpoint", get(public::checkpoint))
+        .route("/v1/openapi.json", get(status::openapi))
+}
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Pechat",
+    description = "Timestamps, journal seals and certificates. Every request needs a client certificate; \
+                   errors are RFC 9457 problem documents."
+))]
+struct Description;
+
+/// The OpenAPI document of the mTLS listener.
+pub fn description() -> utoipa::openapi::OpenApi {
+    api_routes().into_openapi()
+}
+
+/// The mTLS listener's router and its OpenAPI document.
+pub fn api(app: App) -> (Router, utoipa::openapi::OpenApi) {
+    let (router, document) = api_routes().split_for_parts();
+    let router = router
+        .fallback(unknown_route)
+        .layer(DefaultBodyLimit::max(body::JSON_CAP))
+        .layer(from_fn_with_state(app.clone(), gate::authenticated))
+        .with_state(app);
+    (router, document)
+}
+
+/// The plain listener's router: health, revocation lists, CA certificates, the root checkpoint.
+pub fn public(app: App) -> Router {
+    let router = public_routes().fallback(unknown_route).method_not_allowed_fallback(wrong_method);
+    router.layer(from_fn_with_state(app.clone(), gate::anonymous)).with_state(app)
+}
+
+/// The metrics listener's router.
+pub fn metrics(app: App) -> Router {
+    let router = Router::new()
+        .route("/metrics", get(status::metrics))
+        .route("/status", get(status::overview))
+        .fallback(unknown_route);
+    router.layer(from_fn_with_state(app.clone(), gate::unmetered)).with_state(app)
+}
+
+async fn unknown_route(uri: Uri) -> Problem {
+    Problem::no_route(uri.path())
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Problem {
+    let detail = format!("{} does not take {method}", uri.path());
+    Problem::new(405, "wrong-method", detail, "Use a method of the Allow header.")
 }

@@ -277,4 +277,7 @@ impl Journals {
     }
 }
 
+pub mod checkpoint;
+pub mod entry;
 pub mod receipt;
+pub mod tree;

@@ -1,26 +1,66 @@
 //! Named HSM keys as the rest of the service sees them: ask for a signature, get it verified.
 
 pub mod client;
+mod link;
+mod pinned;
+mod process;
+mod public;
+mod supervisor;
 pub mod wire;
 
+use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
+
+use crate::digest::Digest;
+pub use client::SignerControl;
+pub use pinned::{PinError, PinnedKey, PinnedKeys};
+pub use public::{PublicKey, SPKI_BYTES, spki_of_point};
 
 /// Name of a key in the HSM token (CKA_LABEL): 1 to 32 of `a-z`, `0-9`, `-`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct KeyLabel(String);
 
 impl KeyLabel {
     /// Refuses other lengths and characters.
-    pub fn new(_text: &str) -> Result<Self, KeyError> {
-        todo!()
+    pub fn new(text: &str) -> Result<Self, KeyError> {
+        let good = |c| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        if (1..=32).contains(&text.len()) && text.bytes().all(good) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(KeyError::BadLabel(text.chars().take(64).collect()))
+        }
     }
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for KeyLabel {
+    type Error = KeyError;
+
+    fn try_from(text: String) -> Result<Self, KeyError> {
+        Self::new(&text)
+    }
+}
+
+impl From<KeyLabel> for String {
+    fn from(label: KeyLabel) -> Self {
+        label.0
+    }
+}
+
+impl fmt::Display for KeyLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -38,26 +78,6 @@ pub enum KeyPurpose {
     JournalHead,
     /// Signs nothing but canaries: the health probe's key.
     Canary,
-}
-
-/// A P-256 public key, pinned at `pechat init`; written to `keys.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PinnedKey {
-    /// CKA_LABEL.
-    pub label: KeyLabel,
-    /// What it may be used for.
-    pub purpose: KeyPurpose,
-    /// CKA_ID, hex.
-    pub id: String,
-    /// SubjectPublicKeyInfo, DER, as hex.
-    pub spki: String,
-}
-
-/// All keys the service may use.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PinnedKeys {
-    /// One entry a key; labels and ids are distinct.
-    pub keys: Vec<PinnedKey>,
 }
 
 /// A signature that verified under the pinned key: DER `Ecdsa-Sig-Value` (RFC 3279 section 2.2.3).
@@ -125,31 +145,124 @@ pub enum SignerState {
 /// (`client::connect`) or, in tests, whoever reads the job channel.
 #[derive(Clone)]
 pub struct Keys(Arc<Inner>);
-struct Inner {}
+
+struct Inner {
+    pinned: PinnedKeys,
+    checks: Arc<Checks>,
+    queue: mpsc::Sender<Job>,
+    deadline: Duration,
+    control: Option<SignerControl>,
+}
 
 impl Keys {
     /// A handle and the receiving end of its queue of `depth` jobs.
     pub fn channel(
-        _pinned: PinnedKeys,
-        _depth: usize,
-        _deadline: Duration,
+        pinned: PinnedKeys,
+        depth: usize,
+        deadline: Duration,
     ) -> Result<(Keys, mpsc::Receiver<Job>), KeyError> {
-        todo!()
+        let checks = Arc::new(Checks::new(&pinned)?);
+        let (queue, jobs) = mpsc::channel(depth.max(1));
+        Ok((Self(Arc::new(Inner { pinned, checks, queue, deadline, control: None })), jobs))
     }
+
+    /// The same queue, with the process that serves it. Called before the handle has a second owner.
+    fn with_control(self, control: SignerControl) -> Self {
+        let Inner { pinned, checks, queue, deadline, .. } = &*self.0;
+        let (pinned, checks, queue) = (pinned.clone(), checks.clone(), queue.clone());
+        Self(Arc::new(Inner { pinned, checks, queue, deadline: *deadline, control: Some(control) }))
+    }
+
     /// SHA-256 of `message` signed by `key`, verified with the pinned public key before it is returned.
-    pub async fn sign(&self, _key: &KeyLabel, _message: &[u8]) -> Result<Signature, KeyError> {
-        todo!()
+    pub async fn sign(&self, key: &KeyLabel, message: &[u8]) -> Result<Signature, KeyError> {
+        let check = self.0.checks.of(key)?;
+        check.refuse_frozen(key)?;
+        if let SignerState::Down { reason } = self.state() {
+            return Err(KeyError::Down(reason));
+        }
+        let digest = *Digest::of(message).as_bytes();
+        let (reply, answer) = oneshot::channel();
+        self.0.queue.try_send(Job { key: key.clone(), digest, reply }).map_err(|e| match e {
+            TrySendError::Full(_) => KeyError::Busy,
+            TrySendError::Closed(_) => KeyError::Down("the signer was stopped".into()),
+        })?;
+        let raw = tokio::time::timeout(self.0.deadline, answer)
+            .await
+            .map_err(|_| KeyError::Deadline(self.0.deadline))?
+            .map_err(|_| KeyError::Down("the signer ended before it answered".into()))??;
+        check.release(key, &digest, &raw)
     }
+
     /// SubjectPublicKeyInfo DER of a pinned key.
-    pub fn public_key_der(&self, _key: &KeyLabel) -> Result<Vec<u8>, KeyError> {
-        todo!()
+    pub fn public_key_der(&self, key: &KeyLabel) -> Result<Vec<u8>, KeyError> {
+        self.0.checks.of(key).map(|check| check.public.spki().to_vec())
     }
+
     /// All pinned keys.
     pub fn pinned(&self) -> &PinnedKeys {
-        todo!()
+        &self.0.pinned
     }
+
     /// Whether the signer works at the moment.
     pub fn state(&self) -> SignerState {
-        todo!()
+        self.0.control.as_ref().map_or(SignerState::Ready, SignerControl::state)
+    }
+
+    /// The signer process behind this handle; `None` behind [`Keys::channel`].
+    pub fn control(&self) -> Option<&SignerControl> {
+        self.0.control.as_ref()
+    }
+
+    /// Keys that gave a wrong signature; they stay refused until the service restarts.
+    pub fn frozen(&self) -> Vec<KeyLabel> {
+        let frozen = self.0.checks.0.iter().filter(|(_, check)| check.frozen.load(Ordering::Acquire));
+        frozen.map(|(label, _)| label.clone()).collect()
     }
 }
+
+/// The gate of every pinned key.
+pub(crate) struct Checks(HashMap<KeyLabel, Check>);
+
+/// What a signature of one key must pass.
+pub(crate) struct Check {
+    public: PublicKey,
+    frozen: AtomicBool,
+}
+
+impl Checks {
+    fn new(pinned: &PinnedKeys) -> Result<Self, KeyError> {
+        let refused = |e: PinError| KeyError::Down(e.to_string());
+        pinned.check().map_err(refused)?;
+        let one = |key: &PinnedKey| {
+            let public = key.public_key().map_err(refused)?;
+            Ok((key.label.clone(), Check { public, frozen: AtomicBool::new(false) }))
+        };
+        pinned.keys.iter().map(one).collect::<Result<_, _>>().map(Self)
+    }
+
+    fn of(&self, key: &KeyLabel) -> Result<&Check, KeyError> {
+        self.0.get(key).ok_or_else(|| KeyError::Unknown(key.0.clone()))
+    }
+}
+
+impl Check {
+    fn refuse_frozen(&self, key: &KeyLabel) -> Result<(), KeyError> {
+        let frozen = self.frozen.load(Ordering::Acquire);
+        if frozen { Err(KeyError::WrongSignature(key.0.clone())) } else { Ok(()) }
+    }
+
+    /// The only place that makes a [`Signature`]. A key that failed once is never believed again: a damaged
+    /// key file answers CKR_OK and a wrong value.
+    fn release(&self, key: &KeyLabel, digest: &[u8; 32], raw: &[u8; 64]) -> Result<Signature, KeyError> {
+        self.refuse_frozen(key)?;
+        if self.public.verifies(digest, raw) {
+            return Ok(Signature(public::der_of_raw(raw)));
+        }
+        self.frozen.store(true, Ordering::Release);
+        tracing::error!(key = key.as_str(), "the HSM gave a signature that does not verify; the key is frozen");
+        Err(KeyError::WrongSignature(key.0.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

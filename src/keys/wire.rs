@@ -1,1 +1,299 @@
+//! The signer socket's protocol: frames of big-endian fields, nothing optional, every length limited.
+//!
+//! A frame is `u32 length || u8 kind || body`; `length` counts kind and body. The front speaks first with
+//! [`Request::Hello`]; the signer numbers its keys in the answer and jobs name them by that number. Several jobs
+//! travel in one frame, and answers come in any order, each with the id of its job.
 
+mod codec;
+
+use super::KeyLabel;
+use codec::{Reader, frame};
+
+/// Version of this protocol; both ends must speak the same one.
+pub const VERSION: u16 = 1;
+/// Most jobs, and most answers, in one frame.
+pub const MAX_BATCH: usize = 1024;
+/// Most bytes of a frame after its length field: a full batch of the longest failures does not fit, a full batch
+/// of jobs or signatures does.
+pub const MAX_FRAME: usize = 128 * 1024;
+/// Most bytes of an error text; longer ones are cut at a character.
+pub const MAX_TEXT: usize = 512;
+
+/// Exit status of the signer: a PKCS#11 call took longer than its limit. Start it again.
+pub const EXIT_CALL_LIMIT: i32 = 74;
+/// Exit status of the signer: the HSM token stopped working. Start it again.
+pub const EXIT_TOKEN_LOST: i32 = 75;
+/// Exit status of the signer: the HSM token cannot be reached yet. Start it again, later.
+pub const EXIT_UNAVAILABLE: i32 = 69;
+/// Exit status of the signer: the HSM token refused the PIN. Never start it again by itself: tokens lock.
+pub const EXIT_PIN_REFUSED: i32 = 77;
+/// Exit status of the signer: files, keys or options are not as they must be. An operator has to act.
+pub const EXIT_CONFIGURATION: i32 = 78;
+
+const HELLO: u8 = 1;
+const SIGN: u8 = 2;
+const GENERATE: u8 = 3;
+const STATUS: u8 = 4;
+const ANSWER: u8 = 0x80;
+
+/// What the front asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// First frame: the version the front speaks.
+    Hello {
+        /// See [`VERSION`].
+        version: u16,
+    },
+    /// Sign each of these: 1 to [`MAX_BATCH`].
+    Sign(Vec<SignJob>),
+    /// Make a P-256 key pair; only a signer started for a ceremony does it.
+    Generate {
+        /// Comes back in the answer.
+        id: u64,
+        /// CKA_LABEL of the new pair.
+        label: KeyLabel,
+    },
+    /// How it goes; also the sign of life while nothing is to be signed.
+    Status {
+        /// Comes back in the answer.
+        id: u64,
+    },
+}
+
+/// One signature asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignJob {
+    /// Comes back in the answer.
+    pub id: u64,
+    /// Position of the key in [`Hello::keys`].
+    pub key: u16,
+    /// SHA-256 value to sign with CKM_ECDSA.
+    pub digest: [u8; 32],
+}
+
+/// What the signer answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Response {
+    /// Answer to [`Request::Hello`].
+    Hello(Hello),
+    /// Answers to jobs of one or more [`Request::Sign`]: 1 to [`MAX_BATCH`].
+    Signed(Vec<Signed>),
+    /// Answer to [`Request::Generate`].
+    Generated {
+        /// Of the request.
+        id: u64,
+        /// The key pair, or why there is none.
+        outcome: Result<Generated, Failure>,
+    },
+    /// Answer to [`Request::Status`].
+    Status(Status),
+}
+
+/// Who answers, and with which keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// Version the signer speaks.
+    pub version: u16,
+    /// Whether [`Request::Generate`] is allowed.
+    pub ceremony: bool,
+    /// The keys that passed the start-up checks, in the order that [`SignJob::key`] counts from 0.
+    pub keys: Vec<HelloKey>,
+}
+
+/// A key that is found, checked and matched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HelloKey {
+    /// CKA_LABEL in the pinned list.
+    pub label: KeyLabel,
+    /// SHA-256 of its SubjectPublicKeyInfo DER: the front compares it with its own list.
+    pub spki_sha256: [u8; 32],
+}
+
+/// Answer to one job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signed {
+    /// Of the job.
+    pub id: u64,
+    /// `r || s`, not yet verified by anybody, or why there is none.
+    pub outcome: Result<[u8; 64], Failure>,
+}
+
+/// A key pair made in a ceremony.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generated {
+    /// CKA_ID: 16 random bytes.
+    pub key_id: [u8; 16],
+    /// SubjectPublicKeyInfo, DER: 91 bytes for P-256.
+    pub spki: [u8; 91],
+    /// `r || s` by the new key over [`proof_digest`] of `spki`.
+    pub proof: [u8; 64],
+}
+
+/// Counters of the signer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// Of the request.
+    pub id: u64,
+    /// Signatures made since the start.
+    pub signed: u64,
+    /// Jobs that failed since the start.
+    pub failed: u64,
+    /// Jobs waiting for a worker.
+    pub queued: u32,
+}
+
+/// Why a job failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What kind of failure.
+    pub class: FailureClass,
+    /// In words, at most [`MAX_TEXT`] bytes.
+    pub text: String,
+}
+
+/// Kinds of failure, by who can do something about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureClass {
+    /// The HSM refused this one request; the next may work.
+    Refused = 1,
+    /// No such key number.
+    UnknownKey = 2,
+    /// The HSM token stopped working; the signer ends itself after this answer.
+    TokenLost = 3,
+    /// The signer's queue is full.
+    Busy = 4,
+    /// The signer was not started for a ceremony, or the label is taken.
+    NotAllowed = 5,
+}
+
+/// Bytes that are not this protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// The length field is 0 or above [`MAX_FRAME`].
+    #[error("a frame of {0} bytes: 1 to 131072 are allowed")]
+    FrameLength(u32),
+    /// The body ends early.
+    #[error("a frame ends in the middle of a field")]
+    Short,
+    /// The body goes on after its last field.
+    #[error("a frame has {0} bytes after its last field")]
+    Trailing(usize),
+    /// Not a kind that this end understands.
+    #[error("a frame of unknown kind {0}")]
+    Kind(u8),
+    /// A count, tag, text or label out of its limits.
+    #[error("a frame with a wrong {0}")]
+    Field(&'static str),
+}
+
+/// SHA-256 value that a new key signs to prove that the answer's public key is its own.
+pub fn proof_digest(spki: &[u8]) -> [u8; 32] {
+    *crate::digest::Digest::of_parts(&[b"pechat/key-proof/v1\n", spki]).as_bytes()
+}
+
+/// Splits the first whole frame off `buffer`: its kind and body, and how many bytes of `buffer` it used.
+/// `None`: more bytes are needed.
+pub fn split(buffer: &[u8]) -> Result<Option<(&[u8], usize)>, WireError> {
+    let Some((length, rest)) = buffer.split_first_chunk::<4>() else { return Ok(None) };
+    let length = u32::from_be_bytes(*length);
+    let bytes = usize::try_from(length).unwrap_or(usize::MAX);
+    if bytes == 0 || bytes > MAX_FRAME {
+        return Err(WireError::FrameLength(length));
+    }
+    Ok(rest.get(..bytes).map(|payload| (payload, 4 + bytes)))
+}
+
+impl Request {
+    /// Appends one frame to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Hello { version } => frame(out, HELLO, |b| b.u16(*version)),
+            Self::Sign(jobs) => frame(out, SIGN, |b| {
+                b.count(jobs.len());
+                jobs.iter().for_each(|job| b.job(job));
+            }),
+            Self::Generate { id, label } => frame(out, GENERATE, |b| {
+                b.u64(*id);
+                b.label(label);
+            }),
+            Self::Status { id } => frame(out, STATUS, |b| b.u64(*id)),
+        }
+    }
+
+    /// Reads the payload that [`split`] found.
+    pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
+        let mut reader = Reader(payload);
+        let request = match reader.u8()? {
+            HELLO => Self::Hello { version: reader.u16()? },
+            SIGN => Self::Sign(reader.list(1, Reader::job)?),
+            GENERATE => Self::Generate { id: reader.u64()?, label: reader.label()? },
+            STATUS => Self::Status { id: reader.u64()? },
+            kind => return Err(WireError::Kind(kind)),
+        };
+        reader.end().map(|()| request)
+    }
+}
+
+impl Response {
+    /// Appends one frame to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Hello(hello) => frame(out, ANSWER | HELLO, |b| b.hello(hello)),
+            Self::Signed(answers) => frame(out, ANSWER | SIGN, |b| {
+                b.count(answers.len());
+                answers.iter().for_each(|answer| b.signed(answer));
+            }),
+            Self::Generated { id, outcome } => frame(out, ANSWER | GENERATE, |b| {
+                b.u64(*id);
+                b.outcome(outcome, codec::Body::generated);
+            }),
+            Self::Status(status) => frame(out, ANSWER | STATUS, |b| b.status(status)),
+        }
+    }
+
+    /// Reads the payload that [`split`] found.
+    pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
+        const HELLO_ANSWER: u8 = ANSWER | HELLO;
+        const SIGN_ANSWER: u8 = ANSWER | SIGN;
+        const GENERATE_ANSWER: u8 = ANSWER | GENERATE;
+        const STATUS_ANSWER: u8 = ANSWER | STATUS;
+        let mut reader = Reader(payload);
+        let response = match reader.u8()? {
+            HELLO_ANSWER => Self::Hello(reader.hello()?),
+            SIGN_ANSWER => Self::Signed(reader.list(1, Reader::signed)?),
+            GENERATE_ANSWER => {
+                Self::Generated { id: reader.u64()?, outcome: reader.outcome(Reader::generated)? }
+            }
+            STATUS_ANSWER => Self::Status(reader.status()?),
+            kind => return Err(WireError::Kind(kind)),
+        };
+        reader.end().map(|()| response)
+    }
+}
+
+impl Failure {
+    /// A failure whose text is cut to [`MAX_TEXT`] bytes.
+    pub fn new(class: FailureClass, text: impl Into<String>) -> Self {
+        let mut text = text.into();
+        text.truncate(text.floor_char_boundary(MAX_TEXT));
+        Self { class, text }
+    }
+}
+
+/// What the fuzzer calls: whatever decodes must encode to the same bytes, on either side.
+pub fn reads_back(data: &[u8]) -> bool {
+    let Ok(Some((payload, used))) = split(data) else { return true };
+    let mut again = Vec::new();
+    if let Ok(request) = Request::decode(payload) {
+        request.encode(&mut again);
+        return again == data[..used];
+    }
+    if let Ok(response) = Response::decode(payload) {
+        response.encode(&mut again);
+        return again == data[..used];
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests;

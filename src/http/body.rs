@@ -1,0 +1,120 @@
+//! Request bodies: read to the end under a cap and a deadline, parsed strictly.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use serde::de::DeserializeOwned;
+
+use super::problem::Problem;
+
+/// The whole body must be here after this.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+/// Cap of JSON bodies, bytes.
+pub const JSON_CAP: usize = 256 * 1024;
+/// What is read and thrown away of a body that is too long, so that the refusal is still read by a
+/// peer that is busy sending; beyond it the connection is simply closed.
+const SWALLOW: usize = 4 * 1024 * 1024;
+
+/// The body, at most `cap` bytes; 413, 408 or 400 otherwise.
+pub async fn read(request: Request, cap: usize) -> Result<Bytes, Problem> {
+    let (parts, body) = request.into_parts();
+    let announced = announced(&parts.headers);
+    if announced > cap as u64 && parts.headers.contains_key(EXPECT) {
+        return Err(Problem::too_large(cap));
+    }
+    tokio::time::timeout(DEADLINE, collect(body, cap)).await.unwrap_or_else(|_| Err(late()))
+}
+
+fn announced(headers: &HeaderMap) -> u64 {
+    headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok()).unwrap_or(0)
+}
+
+async fn collect(mut body: Body, cap: usize) -> Result<Bytes, Problem> {
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::malformed("the body broke off"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len();
+        if length > SWALLOW {
+            return Err(Problem::too_large(cap));
+        } else if length > cap {
+            (first, rest) = (Bytes::new(), BytesMut::new());
+        } else if first.is_empty() {
+            first = data;
+        } else {
+            // Small bodies arrive in one frame and are never copied.
+            if rest.is_empty() {
+                rest.extend_from_slice(&first);
+            }
+            rest.extend_from_slice(&data);
+        }
+    }
+    match length {
+        _ if length > cap => Err(Problem::too_large(cap)),
+        _ if rest.is_empty() => Ok(first),
+        _ => Ok(rest.freeze()),
+    }
+}
+
+fn late() -> Problem {
+    let detail = format!("the body had not arrived after {} s", DEADLINE.as_secs());
+    Problem::new(408, "body-too-slow", detail, "Send the body at once, or less of it.")
+}
+
+/// The media type without parameters, as sent; empty when there is none.
+pub fn media_type(headers: &HeaderMap) -> &str {
+    let text = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    text.split(';').next().unwrap_or("").trim()
+}
+
+/// 415 unless the body is announced as `wanted`.
+pub fn must_be(headers: &HeaderMap, wanted: &'static str) -> Result<(), Problem> {
+    let given = media_type(headers);
+    if given.eq_ignore_ascii_case(wanted) { Ok(()) } else { Err(Problem::media_type(wanted, given)) }
+}
+
+/// A JSON body of at most [`JSON_CAP`] bytes; every refusal is a problem document.
+#[derive(Debug, Clone, Copy)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        must_be(request.headers(), "application/json")?;
+        let body = read(request, JSON_CAP).await?;
+        serde_json::from_slice(&body).map(Json).map_err(|e| Problem::malformed(format!("the body is not ours: {e}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(body: Vec<u8>, kind: &str) -> Request {
+        Request::builder().header(CONTENT_TYPE, kind).body(Body::from(body)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_body_at_the_cap_is_read_and_one_byte_more_is_413() {
+        assert_eq!(read(request(vec![7; 9], "a/b"), 9).await.unwrap(), vec![7; 9]);
+        assert_eq!(read(request(vec![7; 10], "a/b"), 9).await.unwrap_err(), Problem::too_large(9));
+    }
+
+    #[tokio::test]
+    async fn json_of_another_type_or_form_is_refused() {
+        let json = |kind: &str, text: &str| Json::<u32>::from_request(request(text.into(), kind), &());
+        let status = |r: Result<Json<u32>, Problem>| r.map(|j| j.0).map_err(|p| p.status);
+        let utf8 = "Application/JSON; charset=utf-8";
+        assert_eq!(status(Json::from_request(request(b"7".into(), utf8), &()).await), Ok(7));
+        assert_eq!(status(json("text/plain", "7").await), Err(415));
+        assert_eq!(status(json("application/json", "seven").await), Err(400));
+    }
+}

@@ -1,0 +1,425 @@
+//! The HSM token through PKCS#11, and nothing above it: the only file that names `cryptoki`.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::error::{Error, RvError};
+use cryptoki::mechanism::{Mechanism, MechanismType};
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::session::{Session, UserType};
+use cryptoki::slot::Slot;
+use cryptoki::types::AuthPin;
+
+use super::pin::Pin;
+use crate::keys::{SPKI_BYTES, spki_of_point, wire};
+
+/// OID of secp256r1 as DER, the value of CKA_EC_PARAMS.
+const P256_OID: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+/// The same curve by name (PrintableString), as some modules give it.
+const P256_NAME: &[u8] = b"\x13\x0aprime256v1";
+
+/// What the HSM did not do.
+#[derive(Debug, thiserror::Error)]
+pub enum HsmError {
+    /// The module is not there or not a PKCS#11 module.
+    #[error("cannot load the PKCS#11 module {path}: {cause}")]
+    Load {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        cause: String,
+    },
+    /// No token has this label (and serial number).
+    #[error("no HSM token is labelled {0:?}")]
+    TokenMissing(String),
+    /// Several have.
+    #[error("{count} HSM tokens are labelled {label:?}: give the serial number")]
+    TokenTwice {
+        /// The label looked for.
+        label: String,
+        /// How many have it.
+        count: usize,
+    },
+    /// The token counted a wrong try, or is locked. Another try could lock it for good.
+    #[error("the HSM token refused the PIN ({0}); it was tried once and will not be tried again")]
+    PinRefused(String),
+    /// An object that must be there exactly once is not.
+    #[error("key {label}: {count} {class} objects with its id instead of 1")]
+    KeyCount {
+        /// Label of the pinned key.
+        label: String,
+        /// `private key` or `public key`.
+        class: &'static str,
+        /// How many were found.
+        count: usize,
+    },
+    /// The token's public key is not the pinned one.
+    #[error("key {0}: the public key in the HSM token is not the pinned one")]
+    PublicKeyDiffers(String),
+    /// The token's public key is not a P-256 point.
+    #[error("key {0}: the HSM token gives no P-256 public key")]
+    NotP256(String),
+    /// The key is not protected as it must be.
+    #[error("key {label}: {what}")]
+    Attribute {
+        /// Label of the key.
+        label: String,
+        /// Which attribute, expected and found.
+        what: String,
+    },
+    /// A ceremony may not make a second key of one name.
+    #[error("the HSM token already has a key labelled {0}")]
+    LabelTaken(String),
+    /// CKR_OK and something else than 64 bytes.
+    #[error("the HSM gave a signature of {0} bytes instead of 64")]
+    SignatureLength(usize),
+    /// The operating system gave no random bytes for a key id.
+    #[error("the system gives no random bytes")]
+    NoRandomness,
+    /// A PKCS#11 function failed.
+    #[error("{call}: {code}")]
+    Call {
+        /// PKCS#11 function.
+        call: String,
+        /// Its return value, by name.
+        code: String,
+        /// What it means for what is to be done.
+        class: CallClass,
+    },
+}
+
+/// What to do after a failed call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallClass {
+    /// A handle died: open a session, find the key again, compare its public key, try once more.
+    StaleHandle,
+    /// This request is wrong for this key; nothing else is.
+    Request,
+    /// Anything else, known or not: the module is in an unknown state.
+    Fatal,
+}
+
+impl HsmError {
+    /// See [`CallClass`]; only failed calls can be anything but fatal.
+    pub fn class(&self) -> CallClass {
+        match self {
+            Self::Call { class, .. } => *class,
+            _ => CallClass::Fatal,
+        }
+    }
+
+    /// Exit status of a signer that ends because of this.
+    pub fn exit_status(&self) -> i32 {
+        match self {
+            Self::PinRefused(_) => wire::EXIT_PIN_REFUSED,
+            Self::TokenMissing(_) | Self::Call { .. } => wire::EXIT_UNAVAILABLE,
+            _ => wire::EXIT_CONFIGURATION,
+        }
+    }
+}
+
+impl From<Error> for HsmError {
+    fn from(error: Error) -> Self {
+        let Error::Pkcs11(code, call) = error else {
+            let (call, code) = ("PKCS#11".into(), error.to_string());
+            return Self::Call { call, code, class: CallClass::Fatal };
+        };
+        let class = match code {
+            RvError::SessionHandleInvalid
+            | RvError::SessionClosed
+            | RvError::ObjectHandleInvalid
+            | RvError::KeyHandleInvalid => CallClass::StaleHandle,
+            RvError::DataInvalid
+            | RvError::DataLenRange
+            | RvError::KeyFunctionNotPermitted
+            | RvError::KeyTypeInconsistent
+            | RvError::MechanismInvalid
+            | RvError::MechanismParamInvalid => CallClass::Request,
+            _ => CallClass::Fatal,
+        };
+        Self::Call { call: format!("C_{call}"), code: format!("{code:?}"), class }
+    }
+}
+
+/// A loaded and initialised module. One a process: nothing ever finalises it, the process ends instead.
+pub struct Module(Pkcs11);
+
+impl Module {
+    /// C_Initialize with OS_LOCKING_OK: without it SoftHSM crashes under threads.
+    pub fn load(path: &Path) -> Result<Self, HsmError> {
+        let module = Pkcs11::new(path)
+            .map_err(|e| HsmError::Load { path: path.into(), cause: e.to_string() })?;
+        module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))?;
+        Ok(Self(module))
+    }
+
+    /// Finds the one token with this label, and serial number if given; blanks and NULs around either do not count.
+    /// Slot numbers change when tokens come and go, so they are never asked for.
+    pub fn token(self, label: &str, serial: Option<&str>) -> Result<TokenFound, HsmError> {
+        let padding = [' ', '\0'];
+        let mut found = Vec::new();
+        for slot in self.0.get_slots_with_token()? {
+            let info = self.0.get_token_info(slot)?;
+            let same = info.label().trim_matches(padding) == label
+                && serial.is_none_or(|serial| info.serial_number().trim_matches(padding) == serial);
+            if info.token_initialized() && same {
+                found.push(slot);
+            }
+        }
+        match found[..] {
+            [slot] => Ok(TokenFound { module: self.0, slot }),
+            [] => Err(HsmError::TokenMissing(label.into())),
+            _ => Err(HsmError::TokenTwice { label: label.into(), count: found.len() }),
+        }
+    }
+}
+
+/// The token, before login.
+pub struct TokenFound {
+    module: Pkcs11,
+    slot: Slot,
+}
+
+impl TokenFound {
+    /// Logs in, once: a token counts wrong tries and locks. The session stays open for the life of the process,
+    /// since the end of the last one would log everybody out.
+    pub fn login(self, pin: &Pin, writable: bool) -> Result<Token, HsmError> {
+        let keeper = open(&self.module, self.slot, writable)?;
+        keeper.login(UserType::User, Some(&AuthPin::new(pin.expose().into()))).map_err(login_error)?;
+        Ok(Token { module: self.module, slot: self.slot, writable, keeper: Mutex::new(keeper) })
+    }
+}
+
+fn open(module: &Pkcs11, slot: Slot, writable: bool) -> Result<Session, HsmError> {
+    Ok(if writable { module.open_rw_session(slot) } else { module.open_ro_session(slot) }?)
+}
+
+fn login_error(error: Error) -> HsmError {
+    match error {
+        Error::Pkcs11(
+            code @ (RvError::PinIncorrect
+            | RvError::PinInvalid
+            | RvError::PinLenRange
+            | RvError::PinExpired
+            | RvError::PinLocked
+            | RvError::UserPinNotInitialized),
+            _,
+        ) => HsmError::PinRefused(format!("{code:?}")),
+        other => other.into(),
+    }
+}
+
+/// The token, logged in for as long as the process lives.
+pub struct Token {
+    module: Pkcs11,
+    slot: Slot,
+    writable: bool,
+    keeper: Mutex<Session>,
+}
+
+impl Token {
+    /// A session of its own for one thread.
+    pub fn session(&self) -> Result<TokenSession, HsmError> {
+        open(&self.module, self.slot, self.writable).map(TokenSession)
+    }
+
+    /// Makes a P-256 key pair in the keeper session. See [`KeyMade`].
+    pub fn generate(&self, label: &str, id: [u8; 16]) -> Result<KeyMade, HsmError> {
+        generate(&self.keeper.lock().unwrap_or_else(PoisonError::into_inner), label, id)
+    }
+}
+
+/// A new key pair: read back, every attribute as asked for.
+pub struct KeyMade {
+    /// Handle of the private key, good in any session of this process.
+    pub handle: KeyHandle,
+    /// SubjectPublicKeyInfo, DER.
+    pub spki: [u8; SPKI_BYTES],
+}
+
+/// A private key in the token.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyHandle(ObjectHandle);
+
+/// One session. It is `Send` and not `Sync`: one thread at a time, or SoftHSM frees memory twice.
+pub struct TokenSession(Session);
+
+impl TokenSession {
+    /// CKM_ECDSA over exactly 32 bytes, since tokens sign any length without complaint; 64 bytes `r || s`.
+    pub fn sign(&self, key: KeyHandle, digest: &[u8; 32]) -> Result<[u8; 64], HsmError> {
+        let raw = self.0.sign(&Mechanism::Ecdsa, key.0, digest)?;
+        raw.as_slice().try_into().map_err(|_| HsmError::SignatureLength(raw.len()))
+    }
+
+    /// Finds the one private key with this CKA_ID whose one public half is `spki` (DER), made in this token and
+    /// never outside it.
+    pub fn find(&self, label: &str, id: &[u8], spki: &[u8]) -> Result<KeyHandle, HsmError> {
+        let public = one(&self.0, label, id, "public key")?;
+        if public_key(&self.0, label, public)?.as_slice() != spki {
+            return Err(HsmError::PublicKeyDiffers(label.into()));
+        }
+        let private = one(&self.0, label, id, "private key")?;
+        confirm(&self.0, label, private, &kept())?;
+        Ok(KeyHandle(private))
+    }
+}
+
+fn one(session: &Session, label: &str, id: &[u8], class: &'static str) -> Result<ObjectHandle, HsmError> {
+    let wanted = if class == "private key" { ObjectClass::PRIVATE_KEY } else { ObjectClass::PUBLIC_KEY };
+    let found = session.find_objects(&[Attribute::Class(wanted), Attribute::Id(id.to_vec())])?;
+    match found[..] {
+        [handle] => Ok(handle),
+        _ => Err(HsmError::KeyCount { label: label.into(), class, count: found.len() }),
+    }
+}
+
+fn public_key(session: &Session, label: &str, key: ObjectHandle) -> Result<[u8; SPKI_BYTES], HsmError> {
+    let not_p256 = || HsmError::NotP256(label.into());
+    let found = session.get_attributes(key, &[AttributeType::EcParams, AttributeType::EcPoint])?;
+    let [Attribute::EcParams(curve), Attribute::EcPoint(point)] = &found[..] else { return Err(not_p256()) };
+    if curve[..] != P256_OID && curve != P256_NAME {
+        return Err(not_p256());
+    }
+    bare_point(point).map(spki_of_point).ok_or_else(not_p256)
+}
+
+/// CKA_EC_POINT is a DER OCTET STRING by the standard and the bare point in some modules.
+fn bare_point(point: &[u8]) -> Option<&[u8; 65]> {
+    let bare = point.strip_prefix(&[0x04, 0x41]).filter(|bare| bare.len() == 65).unwrap_or(point);
+    bare.try_into().ok().filter(|bare: &&[u8; 65]| bare[0] == 4)
+}
+
+/// What every private key must still be at every start.
+fn kept() -> Vec<Attribute> {
+    vec![
+        Attribute::KeyType(KeyType::EC),
+        Attribute::Token(true),
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Extractable(false),
+        Attribute::Local(true),
+        Attribute::AlwaysSensitive(true),
+        Attribute::NeverExtractable(true),
+        Attribute::Sign(true),
+    ]
+}
+
+/// Every usage is spelt out: left unsaid, SoftHSM allows decryption, unwrapping and recovery.
+fn private_template(label: &str, id: [u8; 16]) -> Vec<Attribute> {
+    vec![
+        Attribute::Token(true),
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Extractable(false),
+        Attribute::Sign(true),
+        Attribute::SignRecover(false),
+        Attribute::Decrypt(false),
+        Attribute::Unwrap(false),
+        Attribute::Derive(false),
+        Attribute::Modifiable(false),
+        Attribute::AllowedMechanisms(vec![MechanismType::ECDSA]),
+        Attribute::Id(id.to_vec()),
+        Attribute::Label(label.into()),
+    ]
+}
+
+fn public_template(label: &str, id: [u8; 16]) -> Vec<Attribute> {
+    vec![
+        Attribute::Token(true),
+        Attribute::Private(false),
+        Attribute::Verify(true),
+        Attribute::VerifyRecover(false),
+        Attribute::Encrypt(false),
+        Attribute::Wrap(false),
+        Attribute::Derive(false),
+        Attribute::Modifiable(false),
+        Attribute::EcParams(P256_OID.to_vec()),
+        Attribute::Id(id.to_vec()),
+        Attribute::Label(label.into()),
+    ]
+}
+
+fn generate(session: &Session, label: &str, id: [u8; 16]) -> Result<KeyMade, HsmError> {
+    for same in [Attribute::Label(label.into()), Attribute::Id(id.to_vec())] {
+        if !session.find_objects(&[same])?.is_empty() {
+            return Err(HsmError::LabelTaken(label.into()));
+        }
+    }
+    let (for_public, for_private) = (public_template(label, id), private_template(label, id));
+    let (public, private) = session.generate_key_pair(&Mechanism::EccKeyPairGen, &for_public, &for_private)?;
+    confirm(session, label, public, &for_public)?;
+    confirm(session, label, private, &for_private)?;
+    confirm(session, label, private, &kept())?;
+    let spki = public_key(session, label, public)?;
+    // Handles could be right by chance: the pair must also be found by its id alone.
+    one(session, label, &id, "public key")?;
+    one(session, label, &id, "private key")?;
+    Ok(KeyMade { handle: KeyHandle(private), spki })
+}
+
+/// Reads attributes back and compares each. One the token leaves out counts as different: `get_attributes` says
+/// nothing about those.
+fn confirm(
+    session: &Session,
+    label: &str,
+    key: ObjectHandle,
+    expected: &[Attribute],
+) -> Result<(), HsmError> {
+    let types: Vec<_> = expected.iter().map(Attribute::attribute_type).collect();
+    let found = session.get_attributes(key, &types)?;
+    let wrong = expected.iter().find_map(|wanted| {
+        let at = found.iter().find(|f| f.attribute_type() == wanted.attribute_type());
+        match at {
+            Some(value) if value == wanted => None,
+            Some(value) => Some(format!("{value:?} where {wanted:?} is needed")),
+            None => Some(format!("the HSM token does not tell whether {wanted:?} holds")),
+        }
+    });
+    match wrong {
+        None => Ok(()),
+        Some(what) => Err(HsmError::Attribute { label: label.into(), what }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_are_read_wrapped_and_bare() {
+        let mut bare = [9; 65];
+        bare[0] = 4;
+        let wrapped = [&[0x04, 0x41][..], &bare].concat();
+        assert_eq!(bare_point(&bare), Some(&bare));
+        assert_eq!(bare_point(&wrapped), Some(&bare));
+        // A bare point that happens to start like a wrapped one.
+        bare[1] = 0x41;
+        assert_eq!(bare_point(&bare), Some(&bare));
+        for bad in [&bare[1..], &wrapped[..66], &[2; 65], &[]] {
+            assert_eq!(bare_point(bad), None);
+        }
+    }
+
+    #[test]
+    fn only_dead_handles_are_retried_and_unknown_codes_are_fatal() {
+        use cryptoki::context::Function;
+        let class = |code| HsmError::from(Error::Pkcs11(code, Function::Sign)).class();
+        assert_eq!(class(RvError::SessionHandleInvalid), CallClass::StaleHandle);
+        assert_eq!(class(RvError::KeyHandleInvalid), CallClass::StaleHandle);
+        assert_eq!(class(RvError::KeyFunctionNotPermitted), CallClass::Request);
+        for fatal in [RvError::GeneralError, RvError::DeviceRemoved, RvError::UserNotLoggedIn] {
+            assert_eq!(class(fatal), CallClass::Fatal);
+        }
+        assert_eq!(HsmError::from(Error::NotSupported).class(), CallClass::Fatal);
+    }
+
+    #[test]
+    fn a_refused_pin_is_told_from_an_absent_token() {
+        use cryptoki::context::Function;
+        let refused = |code| login_error(Error::Pkcs11(code, Function::Login)).exit_status();
+        assert_eq!(refused(RvError::PinIncorrect), wire::EXIT_PIN_REFUSED);
+        assert_eq!(refused(RvError::PinLocked), wire::EXIT_PIN_REFUSED);
+        assert_eq!(refused(RvError::GeneralError), wire::EXIT_UNAVAILABLE);
+    }
+}

@@ -1,0 +1,189 @@
+//! W threads, each with a session of its own, behind one bounded queue.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::pkcs11::{CallClass, HsmError, KeyHandle, Token, TokenSession};
+use super::process;
+use super::watchdog::Watchdog;
+use crate::keys::wire::{EXIT_TOKEN_LOST, Failure, FailureClass, MAX_BATCH, SignJob, Signed};
+
+/// Most jobs a worker takes at once: enough to share the cost of a wake and a write, few enough to keep the first
+/// of them from waiting for the last.
+const MOST_TAKEN: usize = 16;
+/// Answers older than this leave before the next call.
+const FLUSH_AFTER: Duration = Duration::from_millis(1);
+/// Most jobs in the queue.
+const QUEUE: usize = 2 * MAX_BATCH;
+
+/// Where answers go.
+pub(super) trait Answers: Send + Sync {
+    /// Sends them, as one frame.
+    fn send(&self, answers: Vec<Signed>);
+}
+
+/// A pinned key, as workers look for it.
+pub(super) struct WantedKey {
+    pub(super) label: String,
+    pub(super) id: Vec<u8>,
+    pub(super) spki: Vec<u8>,
+}
+
+/// The queue and its workers.
+pub(super) struct Pool {
+    token: Arc<Token>,
+    keys: Vec<WantedKey>,
+    watchdog: Arc<Watchdog>,
+    call_limit: Duration,
+    workers: usize,
+    queue: Mutex<Queue>,
+    work: Condvar,
+    signed: AtomicU64,
+    failed: AtomicU64,
+}
+
+struct Queue {
+    jobs: VecDeque<(SignJob, Arc<dyn Answers>)>,
+    idle: usize,
+}
+
+/// What one worker owns.
+struct Worker {
+    number: usize,
+    session: TokenSession,
+    handles: Vec<KeyHandle>,
+}
+
+impl Pool {
+    /// Opens a session a worker, finds and checks every key in each, then starts the threads.
+    /// Worker `n` is caller `n` of the watchdog.
+    pub(super) fn start(
+        token: Arc<Token>,
+        keys: Vec<WantedKey>,
+        watchdog: Arc<Watchdog>,
+        call_limit: Duration,
+        workers: usize,
+    ) -> Result<Arc<Self>, HsmError> {
+        let queue = Mutex::new(Queue { jobs: VecDeque::with_capacity(QUEUE), idle: 0 });
+        let (work, signed, failed) = (Condvar::new(), AtomicU64::new(0), AtomicU64::new(0));
+        let pool = Self { token, keys, watchdog, call_limit, workers, queue, work, signed, failed };
+        let ready = (0..workers).map(|n| pool.guarded(n, || pool.equip(n))).collect::<Result<Vec<_>, _>>()?;
+        let pool = Arc::new(pool);
+        for worker in ready {
+            let pool = pool.clone();
+            std::thread::spawn(move || pool.work(worker));
+        }
+        Ok(pool)
+    }
+
+    /// Queues jobs; those for which there is no room come back.
+    pub(super) fn push(&self, jobs: Vec<SignJob>, answers: &Arc<dyn Answers>) -> Vec<SignJob> {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = QUEUE.saturating_sub(queue.jobs.len()).min(jobs.len());
+        queue.jobs.extend(jobs[..room].iter().map(|job| (*job, answers.clone())));
+        let wake = queue.idle.min(room);
+        drop(queue);
+        for _ in 0..wake {
+            self.work.notify_one();
+        }
+        jobs[room..].to_vec()
+    }
+
+    /// Signatures made, jobs failed, jobs waiting.
+    pub(super) fn counts(&self) -> (u64, u64, usize) {
+        let waiting = self.queue.lock().unwrap_or_else(PoisonError::into_inner).jobs.len();
+        (self.signed.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed), waiting)
+    }
+
+    fn guarded<T>(&self, worker: usize, call: impl FnOnce() -> T) -> T {
+        self.watchdog.guard(worker, self.call_limit, call)
+    }
+
+    fn equip(&self, number: usize) -> Result<Worker, HsmError> {
+        let session = self.token.session()?;
+        let find = |key: &WantedKey| session.find(&key.label, &key.id, &key.spki);
+        let handles = self.keys.iter().map(find).collect::<Result<_, _>>()?;
+        Ok(Worker { number, session, handles })
+    }
+
+    fn work(&self, mut worker: Worker) {
+        loop {
+            self.sign_all(&mut worker, self.take());
+        }
+    }
+
+    /// A fair share of what waits, so that no worker idles while another sits on a pile.
+    fn take(&self) -> Vec<(SignJob, Arc<dyn Answers>)> {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        while queue.jobs.is_empty() {
+            queue.idle += 1;
+            queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue.idle -= 1;
+        }
+        let share = queue.jobs.len().div_ceil(self.workers).clamp(1, MOST_TAKEN);
+        queue.jobs.drain(..share).collect()
+    }
+
+    /// Signs jobs in turn; answers to one connection leave together.
+    fn sign_all(&self, worker: &mut Worker, jobs: Vec<(SignJob, Arc<dyn Answers>)>) {
+        let mut done = Vec::with_capacity(jobs.len());
+        let mut since = Instant::now();
+        let mut jobs = jobs.into_iter().peekable();
+        while let Some((job, answers)) = jobs.next() {
+            let outcome = self.sign(worker, &job);
+            let lost = match &outcome {
+                Err(failure) if failure.class == FailureClass::TokenLost => Some(failure.text.clone()),
+                _ => None,
+            };
+            done.push(Signed { id: job.id, outcome });
+            let same = jobs.peek().is_some_and(|(_, next)| Arc::ptr_eq(next, &answers));
+            if lost.is_some() || !same || since.elapsed() > FLUSH_AFTER {
+                answers.send(std::mem::take(&mut done));
+                since = Instant::now();
+            }
+            if let Some(why) = lost {
+                process::end(EXIT_TOKEN_LOST, &why);
+            }
+        }
+    }
+
+    fn sign(&self, worker: &mut Worker, job: &SignJob) -> Result<[u8; 64], Failure> {
+        let at = usize::from(job.key);
+        let Some(key) = self.keys.get(at) else {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+            return Err(Failure::new(FailureClass::UnknownKey, format!("there is no key number {at}")));
+        };
+        match self.sign_with_retry(worker, at, &job.digest) {
+            Ok(signature) => {
+                self.signed.fetch_add(1, Ordering::Relaxed);
+                Ok(signature)
+            }
+            Err(error) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                let (class, what) = match error.class() {
+                    CallClass::Request => (FailureClass::Refused, "cannot sign"),
+                    CallClass::StaleHandle | CallClass::Fatal => {
+                        (FailureClass::TokenLost, "cannot sign any more")
+                    }
+                };
+                Err(Failure::new(class, format!("key {} {what}: {error}", key.label)))
+            }
+        }
+    }
+
+    /// One retry, and only after a dead handle: a handle may since belong to another key, so a new session finds
+    /// every key again and compares its public half first.
+    fn sign_with_retry(&self, worker: &mut Worker, key: usize, digest: &[u8; 32]) -> Result<[u8; 64], HsmError> {
+        let number = worker.number;
+        let first = self.guarded(number, || worker.session.sign(worker.handles[key], digest));
+        match first {
+            Err(error) if error.class() == CallClass::StaleHandle => {
+                *worker = self.guarded(number, || self.equip(number))?;
+                self.guarded(number, || worker.session.sign(worker.handles[key], digest))
+            }
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The signer process with a real HSM token (SoftHSM): signing, and what happens when things break.
+
+mod softhsm;
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use p256::ecdsa::signature::Verifier;
+use p256::pkcs8::DecodePublicKey;
+use pechat::keys::client::{How, SignerCommand, connect, generate};
+use pechat::keys::{KeyError, KeyLabel, KeyPurpose, Keys, PinnedKeys, SignerState};
+use rustix::process::{Pid, Signal, kill_process};
+use softhsm::SoftHsm;
+
+const DEADLINE: Duration = Duration::from_secs(3);
+
+fn label(text: &str) -> KeyLabel {
+    KeyLabel::new(text).unwrap()
+}
+
+/// A token with the keys `tsu-1` and `canary`, and its list of pinned keys.
+struct Bench {
+    hsm: SoftHsm,
+    pinned: PinnedKeys,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let hsm = SoftHsm::new();
+        let wanted = [(label("tsu-1"), KeyPurpose::Timestamp), (label("canary"), KeyPurpose::Canary)];
+        let pinned = generate(hsm.command(&[]), &wanted).await.unwrap();
+        pinned.save(&hsm.keys()).unwrap();
+        Self { hsm, pinned }
+    }
+
+    fn command(&self) -> SignerCommand {
+        let keys = self.hsm.keys();
+        self.hsm.command(&["--keys", keys.to_str().unwrap()])
+    }
+
+    async fn connect(&self, command: SignerCommand, depth: usize) -> Result<Keys, KeyError> {
+        connect(self.pinned.clone(), How::Child(command), depth, DEADLINE).await
+    }
+}
+
+/// Signs until it works again; returns how long that took.
+async fn signing_again(keys: &Keys) -> Duration {
+    let since = Instant::now();
+    while keys.sign(&label("tsu-1"), b"again").await.is_err() {
+        assert!(since.elapsed() < Duration::from_secs(20), "no signature again: {:?}", keys.state());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    since.elapsed()
+}
+
+fn signal(keys: &Keys, signal: Signal) -> u32 {
+    let pid = keys.control().unwrap().pid().unwrap();
+    kill_process(Pid::from_raw(pid as i32).unwrap(), signal).unwrap();
+    pid
+}
+
+/// 32 callers that sign without pause for as long as `running`: every answer they got.
+fn load(keys: &Keys, time: Duration) -> Vec<tokio::task::JoinHandle<Vec<Result<(), KeyError>>>> {
+    let until = Instant::now() + time;
+    (0..32)
+        .map(|caller| {
+            let keys = keys.clone();
+            tokio::spawn(async move {
+                let mut answers = Vec::new();
+                while Instant::now() < until {
+                    let message = format!("{caller} {}", answers.len());
+                    let answer = keys.sign(&label("tsu-1"), message.as_bytes()).await.map(|_| ());
+                    if answer.is_err() {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                    answers.push(answer);
+                }
+                answers
+            })
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_made_in_a_ceremony_sign_and_strangers_verify() {
+    let bench = Bench::new().await;
+    let keys = bench.connect(bench.command(), 64).await.unwrap();
+    assert_eq!(keys.state(), SignerState::Ready);
+    for pinned in &bench.pinned.keys {
+        let message = format!("signed by {}", pinned.label);
+        let signature = keys.sign(&pinned.label, message.as_bytes()).await.unwrap();
+        let spki = keys.public_key_der(&pinned.label).unwrap();
+        let theirs = p256::ecdsa::VerifyingKey::from_public_key_der(&spki).unwrap();
+        let signature = p256::ecdsa::Signature::from_der(signature.as_der()).unwrap();
+        theirs.verify(message.as_bytes(), &signature).unwrap();
+    }
+    for answers in load(&keys, Duration::from_millis(300)) {
+        assert!(answers.await.unwrap().iter().all(Result::is_ok));
+    }
+    assert_eq!(keys.control().unwrap().restarts(), 0);
+    keys.control().unwrap().stop().await;
+    assert!(matches!(keys.sign(&label("tsu-1"), b"late").await, Err(KeyError::Down(_))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_label_is_never_given_twice_and_only_ceremonies_make_keys() {
+    let bench = Bench::new().await;
+    let again = [(label("tsu-1"), KeyPurpose::Timestamp)];
+    let error = generate(bench.hsm.command(&[]), &again).await.unwrap_err();
+    assert!(error.to_string().contains("already has a key labelled tsu-1"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_signer_is_replaced_and_nobody_hangs() {
+    let bench = Bench::new().await;
+    let keys = bench.connect(bench.command(), 64).await.unwrap();
+    let callers = load(&keys, Duration::from_secs(3));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let before = signal(&keys, Signal::KILL);
+    let mut failures = Vec::new();
+    for caller in callers {
+        failures.extend(caller.await.unwrap().into_iter().filter_map(Result::err));
+    }
+    assert!(!failures.is_empty(), "the kill hit nobody");
+    for failure in &failures {
+        assert!(matches!(failure, KeyError::Down(_)), "{failure}");
+    }
+    assert!(signing_again(&keys).await < Duration::from_secs(5));
+    let control = keys.control().unwrap();
+    assert_eq!(control.restarts(), 1);
+    assert_ne!(control.pid(), Some(before));
+    assert!(control.last_error().unwrap().contains("signal: 9"), "{:?}", control.last_error());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_signer_is_killed_and_replaced() {
+    let bench = Bench::new().await;
+    let command = SignerCommand { call_limit: Duration::from_millis(400), ..bench.command() };
+    let keys = bench.connect(command, 64).await.unwrap();
+    signal(&keys, Signal::STOP);
+    let waiting = keys.sign(&label("tsu-1"), b"into the void").await.unwrap_err();
+    assert_eq!(waiting, KeyError::Down("the signer did not answer for 400ms and was killed".into()));
+    signing_again(&keys).await;
+    // Nobody asks for anything: the canary notices.
+    let before = signal(&keys, Signal::STOP);
+    let since = Instant::now();
+    while keys.control().unwrap().pid() == Some(before) {
+        assert!(since.elapsed() < Duration::from_secs(20), "an idle dead signer is not noticed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    signing_again(&keys).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_pin_is_tried_once_and_the_reason_is_told() {
+    let bench = Bench::new().await;
+    std::fs::write(bench.hsm.pin(), "not the pin\n").unwrap();
+    let error = bench.connect(bench.command(), 8).await.err().unwrap();
+    let text = "the HSM token refused the PIN (PinIncorrect); it was tried once and will not be tried again";
+    assert_eq!(error, KeyError::Down(text.into()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pin_changed_behind_a_running_signer_is_tried_once_at_its_restart() {
+    let bench = Bench::new().await;
+    let keys = bench.connect(bench.command(), 8).await.unwrap();
+    std::fs::write(bench.hsm.pin(), "not the pin\n").unwrap();
+    signal(&keys, Signal::KILL);
+    let since = Instant::now();
+    let refused = |text: String| text.contains("refused the PIN");
+    while !keys.control().unwrap().last_error().is_some_and(refused) {
+        assert!(since.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let restarts = keys.control().unwrap().restarts();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(keys.control().unwrap().restarts(), restarts);
+    assert!(matches!(keys.state(), SignerState::Down { reason } if refused(reason.clone())));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pin_file_that_others_can_read_is_refused() {
+    let bench = Bench::new().await;
+    std::fs::set_permissions(bench.hsm.pin(), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let error = bench.connect(bench.command(), 8).await.err().unwrap().to_string();
+    assert!(error.ends_with("has mode 644: others may read it; make it 600"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_queue_says_busy_at_once() {
+    let bench = Bench::new().await;
+    let keys = bench.connect(bench.command(), 2).await.unwrap();
+    signal(&keys, Signal::STOP);
+    let callers: Vec<_> = (0..32u8)
+        .map(|n| {
+            let keys = keys.clone();
+            tokio::spawn(async move { keys.sign(&label("tsu-1"), &[n]).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let busy = callers.iter().filter(|caller| caller.is_finished()).count();
+    // Two at the signer, two in the queue; which callers these are is chance.
+    assert!((28..=30).contains(&busy), "{busy} of 32 were turned away");
+    signal(&keys, Signal::CONT);
+    let mut turned_away = 0;
+    for caller in callers {
+        match caller.await.unwrap() {
+            Ok(_) => {}
+            Err(KeyError::Busy) => turned_away += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(turned_away, busy);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_vanishes_and_returns_is_used_again() {
+    let bench = Bench::new().await;
+    let keys = bench.connect(bench.command(), 64).await.unwrap();
+    bench.hsm.hide(true);
+    let since = Instant::now();
+    while !matches!(keys.sign(&label("tsu-1"), b"gone").await, Err(KeyError::Down(_))) {
+        assert!(since.elapsed() < Duration::from_secs(20), "the lost token is not noticed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(matches!(keys.sign(&label("tsu-1"), b"gone").await, Err(KeyError::Down(_))));
+    bench.hsm.hide(false);
+    assert!(signing_again(&keys).await < Duration::from_secs(5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_key_and_a_foreign_key_stop_the_start() {
+    let bench = Bench::new().await;
+    let mut pinned = bench.pinned.clone();
+    pinned.keys[0].id = "ab".repeat(16);
+    pinned.save(&bench.hsm.keys()).unwrap();
+    let error = bench.connect(bench.command(), 8).await.err().unwrap().to_string();
+    assert!(error.contains("key tsu-1: 0 public key objects with its id instead of 1"), "{error}");
+
+    let mut pinned = bench.pinned.clone();
+    let [one, two] = &mut pinned.keys[..] else { panic!() };
+    std::mem::swap(&mut one.spki, &mut two.spki);
+    pinned.save(&bench.hsm.keys()).unwrap();
+    let error = bench.connect(bench.command(), 8).await.err().unwrap().to_string();
+    assert!(error.contains("key tsu-1: the public key in the HSM token is not the pinned one"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signer_run_by_somebody_else_is_attached_to_and_found_again() {
+    let bench = Bench::new().await;
+    let how = How::Attach {
+        socket: bench.hsm.socket(),
+        call_limit: Duration::from_secs(5),
+        start_limit: Duration::from_secs(20),
+    };
+    let keys_path = bench.hsm.keys();
+    let arguments = ["--keys", keys_path.to_str().unwrap()];
+    let mut first = bench.hsm.run_alone(&arguments);
+    let keys = connect(bench.pinned.clone(), how, 8, DEADLINE).await.unwrap();
+    keys.sign(&label("tsu-1"), b"attached").await.unwrap();
+    assert_eq!(keys.control().unwrap().pid(), Some(first.id()));
+    let second = bench.hsm.run_alone(&arguments).wait_with_output().unwrap();
+    assert!(String::from_utf8_lossy(&second.stderr).contains("another signer holds"));
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let mut third = bench.hsm.run_alone(&arguments);
+    signing_again(&keys).await;
+    assert_eq!(keys.control().unwrap().pid(), Some(third.id()));
+    third.kill().unwrap();
+    third.wait().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signer_ends_with_the_front_that_started_it() {
+    let bench = Bench::new().await;
+    let keys = bench.connect(bench.command(), 8).await.unwrap();
+    let pid = keys.control().unwrap().pid().unwrap();
+    drop(keys);
+    let since = Instant::now();
+    while std::path::Path::new(&format!("/proc/{pid}")).exists() {
+        assert!(since.elapsed() < Duration::from_secs(20), "the signer outlives its front");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
