@@ -82,6 +82,8 @@ pub struct State {
     pub kernel_was_synchronised: bool,
     /// REALTIME − RAW and RAW at the last round.
     pub last_round: Option<(i64, i64)>,
+    /// There was trust since the start.
+    pub was_trusted: bool,
     /// Trust comes back only after an operator has looked.
     pub needs_acknowledgement: bool,
     /// The last round, source by source.
@@ -193,6 +195,7 @@ impl State {
             leap: None,
             kernel_was_synchronised: seen.kernel_unsynchronised == Some(false),
             last_round: None,
+            was_trusted: false,
             needs_acknowledgement: false,
             sources: sources.iter().map(|s| not_asked(s)).collect(),
         }
@@ -272,7 +275,7 @@ impl Step<'_> {
             return;
         }
         // Before the first trust a daemon may set the clock freely; afterwards a large set needs a human eye.
-        if shift.abs() > SECOND && !self.is_reason(Reason::Startup) {
+        if shift.abs() > SECOND && self.state.was_trusted {
             self.state.needs_acknowledgement = true;
         }
         self.note("clock-set", format!("the system clock was set by {}", words(shift)));
@@ -319,11 +322,7 @@ impl Step<'_> {
                 return self.fall(Lost::new(Reason::Contradiction, detail));
             }
         }
-        let off = found.misses_by(self.seen.system_offset());
-        if off > self.rules.limit {
-            let detail = format!("a quorum says the system clock is off by {}", words(off));
-            return self.fall(Lost::new(Reason::Contradiction, detail));
-        }
+        // A quorum that excludes the system clock by more than the limit cannot overlap evidence that passed the tick.
         let bound = self.bound_of(found);
         if bound > self.rules.limit {
             // The older evidence is still sound, so its own bound decides how long it carries.
@@ -377,6 +376,9 @@ impl Step<'_> {
 
     /// What keeps a round with a quorum from being a good one.
     fn obstacle(&self, found: Interval) -> Option<Lost> {
+        if regressed(self.seen) {
+            return Some(Lost::new(Reason::Regress, behind_words(self.seen)));
+        }
         let bound = self.bound_of(found);
         if self.state.leap.is_some_and(|at| near_leap(at, self.seen.utc(), bound)) {
             return Some(Lost::new(Reason::Leap, "a leap second is near"));
@@ -384,9 +386,6 @@ impl Step<'_> {
         if bound > self.rules.limit {
             let detail = format!("the clock may be wrong by {}, limit {}", words(bound), words(self.rules.limit));
             return Some(Lost::new(Reason::Bound, detail));
-        }
-        if regressed(self.seen) {
-            return Some(Lost::new(Reason::Regress, behind_words(self.seen)));
         }
         (self.seen.behind() > 0).then(|| Lost::new(Reason::Startup, behind_words(self.seen)))
     }
@@ -501,6 +500,7 @@ impl Step<'_> {
     fn become_synchronised(&mut self, detail: String) {
         let from = self.state.public();
         self.state.standing = Standing::Synchronised;
+        self.state.was_trusted = true;
         self.state.since = self.seen.utc();
         self.record(from, "agreed", detail);
     }
