@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use pechat::clock::system::{Machine, MachineTime, System};
-use pechat::clock::{self, Clock, ClockConfig, ClockState, ClockStatus, SourceVerdict, Transition, UtcMicros};
+use pechat::clock::{
+    self, Clock, ClockConfig, ClockState, ClockStatus, SourceVerdict, Transition, UtcMicros,
+};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 mod ntp;
@@ -245,7 +247,7 @@ fn r6_bad_headers_are_each_rejected_under_their_own_label() {
         (Mode::Short, "rejected", "short"),
     ]);
     each_is_caught(&[
-        (Mode::ReplyMode(5), "rejected", "mode"),
+        (Mode::PacketMode(5), "rejected", "mode"),
         (Mode::Version(5), "rejected", "version"),
         (Mode::Version(3), "rejected", "version"),
         (Mode::ReferenceDaysOld(3), "rejected", "reference-age"),
@@ -259,7 +261,8 @@ fn r6_bad_headers_are_each_rejected_under_their_own_label() {
 
 #[test]
 fn r7_rate_slows_the_asking_and_deny_ends_it() {
-    let modes = [Mode::Honest, Mode::Honest, Mode::Honest, Mode::Honest, Mode::Kiss(*b"RATE"), Mode::Kiss(*b"DENY")];
+    let modes =
+        [Mode::Honest, Mode::Honest, Mode::Honest, Mode::Honest, Mode::Kiss(*b"RATE"), Mode::Kiss(*b"DENY")];
     let mut modes = modes.to_vec();
     modes.push(Mode::Kiss(*b"RSTR"));
     let servers = FakeServer::all(&modes);
@@ -332,7 +335,7 @@ fn r10_requests_carry_a_nonce_instead_of_a_clock_and_come_from_many_ports() {
     config.fresh = None;
     let bench = Bench::start(config);
     bench.until("fifty rounds on", |_| servers.iter().all(|s| s.requests().len() >= 50));
-    let requests: Vec<(Vec<u8>, u16)> = servers.iter().flat_map(FakeServer::requests).collect();
+    let requests: Vec<ntp::Request> = servers.iter().flat_map(FakeServer::requests).collect();
     let nonces: BTreeSet<u64> =
         requests.iter().map(|(r, _)| u64::from_be_bytes(r[40..48].try_into().unwrap())).collect();
     assert_eq!(nonces.len(), requests.len(), "no transmit field twice");
@@ -410,7 +413,8 @@ fn a_suspend_is_a_disruption() {
 
 #[test]
 fn r21_a_dead_or_wedged_poller_ends_in_untrusted_expired() {
-    for (how, servers) in [(1, FakeServer::all(&[Mode::Honest; 4])), (2, FakeServer::all(&[Mode::Honest; 4]))] {
+    for (how, servers) in [(1, FakeServer::all(&[Mode::Honest; 4])), (2, FakeServer::all(&[Mode::Honest; 4]))]
+    {
         let mut config = quick(sources(&servers));
         // Silence of the thread must do it, not the age of the last round.
         config.fresh = Some(Duration::from_secs(5));
@@ -471,7 +475,9 @@ fn the_shipped_chrony_configuration_is_accepted_by_chronyd() {
     let output = std::process::Command::new("chronyd").args(["-p", "-f", conf]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{}{text}", String::from_utf8_lossy(&output.stderr));
-    for directive in ["authselectmode require", "minsources 3", "makestep 1 3", "maxslewrate 500", "cmdport 0", "rtcsync"] {
+    for directive in
+        ["authselectmode require", "minsources 3", "makestep 1 3", "maxslewrate 500", "cmdport 0", "rtcsync"]
+    {
         assert!(text.contains(directive), "{directive} is missing in:\n{text}");
     }
     assert!(!text.contains("nocerttimecheck"));

@@ -29,7 +29,7 @@ pub enum Mode {
     /// A clean answer with one header field changed.
     Stratum(u8),
     Leap(u8),
-    ReplyMode(u8),
+    PacketMode(u8),
     Version(u8),
     Precision(i8),
     ZeroTransmit,
@@ -55,11 +55,14 @@ pub enum Mode {
     FirstAnswerLate,
 }
 
+/// The octets of a request, and the client's port.
+pub type Request = (Vec<u8>, u16);
+
 /// A UDP server in a thread; it ends when dropped.
 pub struct FakeServer {
     pub address: SocketAddr,
     mode: Arc<Mutex<Mode>>,
-    requests: Arc<Mutex<Vec<(Vec<u8>, u16)>>>,
+    requests: Arc<Mutex<Vec<Request>>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -89,7 +92,7 @@ impl FakeServer {
     }
 
     /// Every request so far, with the client's port.
-    pub fn requests(&self) -> Vec<(Vec<u8>, u16)> {
+    pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
     }
 
@@ -105,9 +108,7 @@ impl Drop for FakeServer {
     }
 }
 
-fn serve(
-    socket: &UdpSocket, mode: &Mutex<Mode>, requests: &Mutex<Vec<(Vec<u8>, u16)>>, stop: &AtomicBool,
-) {
+fn serve(socket: &UdpSocket, mode: &Mutex<Mode>, requests: &Mutex<Vec<Request>>, stop: &AtomicBool) {
     let mut datagram = [0; 1024];
     while !stop.load(Ordering::Relaxed) {
         let Ok((length, client)) = socket.recv_from(&mut datagram) else { continue };
@@ -161,7 +162,7 @@ fn answer(socket: &UdpSocket, client: SocketAddr, mode: Mode, truth: &Reply, arr
         Mode::FirstAnswerLate => send(good),
         Mode::Stratum(stratum) => send(Reply { stratum, ..good }),
         Mode::Leap(leap) => send(Reply { leap_version_mode: (leap, 4, 4), ..good }),
-        Mode::ReplyMode(mode) => send(Reply { leap_version_mode: (0, 4, mode), ..good }),
+        Mode::PacketMode(mode) => send(Reply { leap_version_mode: (0, 4, mode), ..good }),
         Mode::Version(version) => send(Reply { leap_version_mode: (0, version, 4), ..good }),
         Mode::Precision(precision) => send(Reply { precision, ..good }),
         Mode::ZeroTransmit => send(Reply { transmit: 0, ..good }),

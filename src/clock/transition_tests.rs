@@ -1,7 +1,9 @@
 //! One test per transition, on a machine and sources made of numbers.
 
 use super::*;
+use crate::clock::UtcMicros;
 use crate::clock::config::ClockConfig;
+use crate::clock::event::{Heard, Unheard};
 use crate::clock::judge::Live;
 use crate::clock::system::MachineTime;
 
@@ -83,10 +85,12 @@ impl Bench {
     fn round_now(&mut self, offsets: [Option<i64>; 4]) {
         let findings = ["a", "b", "c", "d"].into_iter().zip(offsets).map(|(name, off)| Finding {
             source: format!("{name}:123"),
-            heard: off.map(|off| self.heard(off)).ok_or(Unheard { verdict: "silent", detail: "silent".into() }),
+            heard: off
+                .map(|off| self.heard(off))
+                .ok_or(Unheard { verdict: "silent", detail: "silent".into() }),
         });
-        let findings = findings.collect();
-        self.happened(Event::Round(findings));
+        let findings: Vec<Finding> = findings.collect();
+        self.happened(Event::Round { findings, at_raw: self.raw });
     }
 
     fn heard(&self, off: i64) -> Heard {
@@ -205,7 +209,11 @@ fn one_liar_of_four_is_named_and_changes_nothing() {
     assert_eq!(bench.state.sources[1].verdict, "falseticker");
     assert_eq!(bench.journal.len(), 1);
     assert_eq!(bench.journal[0].reason, "sources");
-    assert!(bench.journal[0].detail.starts_with("b:123: agrees → falseticker"), "{}", bench.journal[0].detail);
+    assert!(
+        bench.journal[0].detail.starts_with("b:123: agrees → falseticker"),
+        "{}",
+        bench.journal[0].detail
+    );
     assert!(bench.permit().unwrap().bound < 5 * MS);
 }
 
@@ -273,8 +281,9 @@ fn t4_a_wide_round_is_holdover_while_older_evidence_carries() {
     bench.rules.limit = 10 * MS;
     bench.raw += 16 * SECOND;
     let wide = |bench: &Bench| Heard { interval: Interval::around(NOON, 50 * MS), ..bench.heard(0) };
-    let findings = ["a", "b", "c", "d"].map(|n| Finding { source: format!("{n}:123"), heard: Ok(wide(&bench)) });
-    bench.happened(Event::Round(findings.to_vec()));
+    let findings =
+        ["a", "b", "c", "d"].map(|n| Finding { source: format!("{n}:123"), heard: Ok(wide(&bench)) });
+    bench.happened(Event::Round { findings: findings.to_vec(), at_raw: bench.raw });
     assert_eq!(bench.changes(), ["holdover"]);
     assert!(bench.permit().unwrap().bound < 10 * MS);
 }
@@ -312,7 +321,9 @@ fn t4_silent_threads_end_trust() {
 
 #[test]
 fn t5_a_step_ends_trust_at_once_and_a_smaller_one_does_not() {
-    for (set, trusted) in [(4 * MS, true), (-4 * MS, true), (6 * MS, false), (-200 * MS, false), (300 * MS, false)] {
+    for (set, trusted) in
+        [(4 * MS, true), (-4 * MS, true), (6 * MS, false), (-200 * MS, false), (300 * MS, false)]
+    {
         let mut bench = Bench::synchronised();
         let generation = bench.state.generation;
         bench.stepped = set;
@@ -435,7 +446,7 @@ fn t8_one_source_alone_announces_no_leap_second() {
         .to_vec();
     findings[0].heard = Ok(Heard { leap: true, ..bench.heard(0) });
     bench.raw += 16 * SECOND;
-    bench.happened(Event::Round(findings));
+    bench.happened(Event::Round { findings, at_raw: bench.raw });
     assert_eq!(bench.state.leap, None);
 }
 
