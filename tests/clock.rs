@@ -261,21 +261,19 @@ fn r6_bad_headers_are_each_rejected_under_their_own_label() {
 
 #[test]
 fn r7_rate_slows_the_asking_and_deny_ends_it() {
-    let modes =
-        [Mode::Honest, Mode::Honest, Mode::Honest, Mode::Honest, Mode::Kiss(*b"RATE"), Mode::Kiss(*b"DENY")];
-    let mut modes = modes.to_vec();
-    modes.push(Mode::Kiss(*b"RSTR"));
+    let mut modes = vec![Mode::Honest; 5];
+    modes.extend([Mode::Kiss(*b"RATE"), Mode::Kiss(*b"DENY"), Mode::Kiss(*b"RSTR")]);
     let servers = FakeServer::all(&modes);
     let bench = Bench::start(quick(sources(&servers)));
     bench.until("twelve rounds on", |_| servers[0].requests().len() >= 12);
     // Rounds 1, 3, 7: the stride doubles with each kiss.
-    assert!((2..=4).contains(&servers[4].requests().len()), "{}", servers[4].requests().len());
-    assert_eq!(servers[5].requests().len(), 1);
+    assert!((2..=4).contains(&servers[5].requests().len()), "{}", servers[5].requests().len());
     assert_eq!(servers[6].requests().len(), 1);
+    assert_eq!(servers[7].requests().len(), 1);
     let status = bench.clock.status();
-    let verdicts: Vec<&str> = status.sources[4..].iter().map(|s| s.verdict.as_str()).collect();
+    let verdicts: Vec<&str> = status.sources[5..].iter().map(|s| s.verdict.as_str()).collect();
     assert_eq!(verdicts, ["slowed", "off", "off"], "{status:#?}");
-    assert_eq!(status.sources[5].detail, "kiss-deny: the server refuses service");
+    assert_eq!(status.sources[6].detail, "kiss-deny: the server refuses service");
     assert_eq!(status.state, ClockState::Synchronised);
 }
 
