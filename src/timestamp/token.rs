@@ -39,11 +39,6 @@ impl Accuracy {
         ACCURACY_LADDER_US.into_iter().find(|us| u128::from(*us) * 1000 >= needed).map(Accuracy)
     }
 
-    /// In microseconds.
-    pub fn micros(self) -> u32 {
-        self.0
-    }
-
     /// SEQUENCE { seconds, [0] millis }: zero parts are left out.
     fn to_der(self) -> Vec<u8> {
         let (seconds, millis) = (self.0 / 1_000_000, self.0 % 1_000_000 / 1000);
@@ -238,7 +233,7 @@ mod tests {
             (999_000, Some(1_000_000)),
             (999_001, None),
         ] {
-            assert_eq!(Accuracy::covering(Duration::from_micros(bound_us)).map(Accuracy::micros), step);
+            assert_eq!(Accuracy::covering(Duration::from_micros(bound_us)).map(|a| a.0), step);
         }
         assert_eq!(Accuracy::covering(Duration::MAX), None);
         assert_eq!(Accuracy(10_000).to_der(), [0x30, 3, 0x80, 1, 10]);
