@@ -44,9 +44,12 @@ async fn a_peer_without_a_certificate_of_ours_is_refused_in_the_handshake() {
     let expired = pki.client("expired", Dates::Past);
     let stranger = foreign.client("stranger", Dates::Good);
     let server = pki.server();
-    for (what, credential) in
-        [("none", None), ("expired", Some(&expired)), ("foreign", Some(&stranger)), ("a server's", Some(&server))]
-    {
+    for (what, credential) in [
+        ("none", None),
+        ("expired", Some(&expired)),
+        ("foreign", Some(&stranger)),
+        ("a server's", Some(&server)),
+    ] {
         let answer = match Wire::connect(listening.address, &pki.root(), credential).await {
             Ok(mut wire) => wire.get("/who").await,
             Err(refused) => Err(refused),
@@ -99,12 +102,15 @@ async fn a_header_that_never_ends_closes_the_connection() {
     half.write_all(b"GET /who HTTP/1.1\r\nhost: a\r\n").await.unwrap();
     let mut second = TcpStream::connect(plain.address).await.unwrap();
     second.write_all(b"GET /who HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-    let mut half_tls = handshake(tls.address, &Greeting { root: &root, credential: Some(&client), alpn: b"http/1.1" })
-        .await
-        .unwrap();
+    let mut half_tls =
+        handshake(tls.address, &Greeting { root: &root, credential: Some(&client), alpn: b"http/1.1" })
+            .await
+            .unwrap();
     half_tls.write_all(b"GET /who HTTP/1.1\r\n").await.unwrap();
     let no_preface =
-        handshake(tls.address, &Greeting { root: &root, credential: Some(&client), alpn: b"h2" }).await.unwrap();
+        handshake(tls.address, &Greeting { root: &root, credential: Some(&client), alpn: b"h2" })
+            .await
+            .unwrap();
     let ends = tokio::join!(
         closed(silent),
         closed(no_header),
@@ -155,7 +161,8 @@ async fn what_is_being_answered_at_the_end_is_still_answered() {
     let mut wire = Wire::connect(listening.address, &pki.root(), Some(&client)).await.unwrap();
     let mut idle = Wire::connect(listening.address, &pki.root(), Some(&client)).await.unwrap();
     assert_eq!(idle.get("/who").await.unwrap().status(), 200);
-    let asked = tokio::spawn(async move { wire.ask("POST", "/slow", "", "".into()).await.map(|a| a.status()) });
+    let asked =
+        tokio::spawn(async move { wire.ask("POST", "/slow", "", "".into()).await.map(|a| a.status()) });
     tokio::time::sleep(Duration::from_millis(100)).await;
     listening.stop.send(true).unwrap();
     assert_eq!(asked.await.unwrap().unwrap(), 200);

@@ -261,7 +261,8 @@ mod tests {
     fn rounds() -> impl Strategy<Value = (i64, usize, Vec<Interval>)> {
         (3usize..=9, -1_000_000i64..1_000_000).prop_flat_map(|(n, truth)| {
             let honest = (0i64..50_000, 0i64..50_000).prop_map(move |(a, b)| i(truth - a, truth + b));
-            let near_liar = (-60_000i64..60_000, 0i64..2_000).prop_map(move |(at, w)| Interval::around(truth + at, w));
+            let near_liar =
+                (-60_000i64..60_000, 0i64..2_000).prop_map(move |(at, w)| Interval::around(truth + at, w));
             let far_liar = any::<(i64, i64)>().prop_map(|(a, b)| i(a.min(b), a.max(b)));
             let liars = n - quorum(n);
             (0..=liars).prop_flat_map(move |lying| {

@@ -162,14 +162,17 @@ pub(crate) struct Inner {
 /// Starts the trusted clock: its threads, and a channel of what to journal. `high_water` is the latest time ever used
 /// for a token, if known; the clock is not trusted before it has passed.
 pub fn start(
-    config: ClockConfig, high_water: Option<UtcMicros>,
+    config: ClockConfig,
+    high_water: Option<UtcMicros>,
 ) -> Result<(Clock, UnboundedReceiver<Transition>), ClockError> {
     start_on(Arc::new(System), config, high_water)
 }
 
 /// [`start`] on a given machine.
 pub fn start_on(
-    machine: Arc<dyn Machine>, config: ClockConfig, high_water: Option<UtcMicros>,
+    machine: Arc<dyn Machine>,
+    config: ClockConfig,
+    high_water: Option<UtcMicros>,
 ) -> Result<(Clock, UnboundedReceiver<Transition>), ClockError> {
     let warnings = config.check()?;
     let (journal, transitions) = unbounded_channel();
@@ -181,7 +184,10 @@ pub fn start_on(
 
 impl Inner {
     fn new(
-        machine: Arc<dyn Machine>, config: &ClockConfig, warnings: Vec<String>, high_water: Option<UtcMicros>,
+        machine: Arc<dyn Machine>,
+        config: &ClockConfig,
+        warnings: Vec<String>,
+        high_water: Option<UtcMicros>,
         journal: Option<UnboundedSender<Transition>>,
     ) -> Inner {
         let time = machine.read();
@@ -288,7 +294,9 @@ impl Clock {
             state = inner.state.load_full();
         }
         let age = match state.evidence {
-            Evidence::Measured { at_raw, .. } => Some((seen.time.raw - at_raw).max(0).cast_unsigned() / 1_000_000),
+            Evidence::Measured { at_raw, .. } => {
+                Some((seen.time.raw - at_raw).max(0).cast_unsigned() / 1_000_000)
+            }
             Evidence::None | Evidence::ByHand(_) => None,
         };
         ClockStatus {

@@ -192,7 +192,8 @@ impl Poller {
                 continue;
             }
             let name = self.sources[at].name.clone();
-            let Ok(Ok(mut found)) = tokio::time::timeout(self.timeout, tokio::net::lookup_host(name)).await else {
+            let Ok(Ok(mut found)) = tokio::time::timeout(self.timeout, tokio::net::lookup_host(name)).await
+            else {
                 continue;
             };
             // Two names of one server would be two votes of one liar.
@@ -205,7 +206,10 @@ impl Poller {
 impl Source {
     /// Notes the answer; `Ok` says whether it announces a leap second.
     fn take(
-        &mut self, answer: Option<Result<Answer, Fault>>, poll: Duration, rho_ppm: u32,
+        &mut self,
+        answer: Option<Result<Answer, Fault>>,
+        poll: Duration,
+        rho_ppm: u32,
     ) -> Result<bool, Unheard> {
         match answer {
             Some(Ok(answer)) => {
@@ -230,7 +234,10 @@ impl Source {
 
     fn speak(&self, now: &super::system::MachineTime, rho_ppm: u32, leap: bool) -> Result<Heard, Unheard> {
         let Some(best) = self.history.best(now.raw, rho_ppm) else {
-            return Err(Unheard { verdict: "slowed", detail: "kiss-rate: asked to wait, nothing heard yet".into() });
+            return Err(Unheard {
+                verdict: "slowed",
+                detail: "kiss-rate: asked to wait, nothing heard yet".into(),
+            });
         };
         let interval = best.aged(now.raw, rho_ppm);
         let (half, delay) = ((interval.hi - interval.lo) / 2000, best.delay / 1000);

@@ -226,10 +226,7 @@ fn not_asked(source: &str) -> SourceVerdict {
 }
 
 fn anchor(seen: &Seen, asleep: i64) -> Anchor {
-    Anchor {
-        realtime_ahead: seen.time.realtime - seen.time.monotonic,
-        asleep: seen.asleep.unwrap_or(asleep),
-    }
+    Anchor { realtime_ahead: seen.time.realtime - seen.time.monotonic, asleep: seen.asleep.unwrap_or(asleep) }
 }
 
 /// One application of one event.
@@ -262,7 +259,9 @@ impl Step<'_> {
     fn tick_untrusted(&mut self) {
         let shift = self.state.shift(self.seen);
         let slept = self.seen.asleep.map_or(0, |asleep| asleep - self.state.anchor.asleep);
-        if shift.abs() <= self.rules.step_tol.saturating_add(self.seen.time.window) && slept.abs() < SECOND / 10 {
+        if shift.abs() <= self.rules.step_tol.saturating_add(self.seen.time.window)
+            && slept.abs() < SECOND / 10
+        {
             return;
         }
         self.reanchor();
@@ -382,7 +381,8 @@ impl Step<'_> {
             return Some(Lost::new(Reason::Leap, "a leap second is near"));
         }
         if bound > self.rules.limit {
-            let detail = format!("the clock may be wrong by {}, limit {}", words(bound), words(self.rules.limit));
+            let detail =
+                format!("the clock may be wrong by {}, limit {}", words(bound), words(self.rules.limit));
             return Some(Lost::new(Reason::Bound, detail));
         }
         if regressed(self.seen) {
@@ -429,7 +429,10 @@ impl Step<'_> {
         if votes >= self.rules.quorum && self.state.leap.is_none() {
             let at = self.seen.utc().end_of_month();
             self.state.leap = Some(at);
-            self.note("leap-announced", format!("{votes} sources announce a leap second before {}", at.iso8601()));
+            self.note(
+                "leap-announced",
+                format!("{votes} sources announce a leap second before {}", at.iso8601()),
+            );
         } else if votes < self.rules.quorum && self.state.leap.is_some() && !near {
             self.state.leap = None;
             self.note("leap-announced", "no leap second is announced any more".to_owned());

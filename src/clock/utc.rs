@@ -23,10 +23,8 @@ impl UtcMicros {
     /// and no fraction when it is zero (RFC 3161 section 2.4.2, X.690 section 11.7).
     pub fn generalized_time(&self) -> String {
         let c = self.civil();
-        let whole = format!(
-            "{:04}{:02}{:02}{:02}{:02}{:02}",
-            c.year, c.month, c.day, c.hour, c.minute, c.second
-        );
+        let whole =
+            format!("{:04}{:02}{:02}{:02}{:02}{:02}", c.year, c.month, c.day, c.hour, c.minute, c.second);
         if c.milli == 0 {
             return format!("{whole}Z");
         }
