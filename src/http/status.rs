@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::overview::Overview;
 use super::problem::Problem;
 use super::{App, version};
 use crate::clock::ClockStatus;
@@ -149,6 +150,11 @@ pub async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
     };
     let text = app.front.metrics().text(&now).map_err(|_| Problem::internal())?;
     Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
+}
+
+/// `/status` of the metrics listener: what `pechat status` prints.
+pub async fn overview(State(app): State<App>) -> axum::Json<Overview> {
+    axum::Json(Overview::of(&app).await)
 }
 
 /// Whether the appliance can do its work, tried out.
