@@ -279,5 +279,8 @@ impl Journals {
 
 pub mod checkpoint;
 pub mod entry;
+pub mod export;
 pub mod receipt;
+pub mod replay;
 pub mod tree;
+pub mod verify;
