@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::clock::ClockConfig;
+use crate::clock::{ClockConfig, ClockError};
 use crate::http::limit::Limits;
 
 /// Everything `pechat serve`, `signer`, `init`, `status` and `doctor` read.
@@ -49,7 +49,7 @@ pub struct AuthorityNames {
     pub organisation: String,
     /// organizationIdentifier (2.5.4.97), e.g. `NTRBG-123456789`.
     #[serde(default)]
-    pub organization_identifier: Option<String>,
+    pub organisation_identifier: Option<String>,
 }
 
 /// Listeners.
@@ -96,6 +96,9 @@ pub struct Hsm {
     /// A PKCS#11 call longer than this means the module hangs, milliseconds.
     #[serde(default = "call_timeout")]
     pub call_timeout_ms: u64,
+    /// Where the signer listens; in `data_dir/run` unless set.
+    #[serde(default)]
+    pub socket: Option<PathBuf>,
     /// Signatures waiting at most; one more is refused at once.
     #[serde(default = "queue")]
     pub queue: usize,
@@ -213,7 +216,9 @@ impl Config {
                 faults.push(format!("timestamp: {policy:?} is not an object identifier in dotted decimal"));
             }
         }
-        faults.extend(self.clock.faults().into_iter().map(|fault| format!("clock: {fault}")));
+        if let Err(ClockError::Config(clock)) = self.clock.check() {
+            faults.extend(clock.into_iter().map(|fault| format!("clock: {fault}")));
+        }
         faults
     }
 

@@ -42,4 +42,36 @@ impl Directory {
     pub fn find(&self, fingerprint: &Digest) -> Option<Arc<Identity>> {
         self.0.load().get(fingerprint).cloned()
     }
+
+    /// Whether this fingerprint is known, not revoked, and of `role`.
+    pub fn in_force(&self, fingerprint: &Digest, role: Role) -> bool {
+        self.find(fingerprint).is_some_and(|identity| !identity.revoked && identity.role == role)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replaced_directory_holds_for_every_clone_at_once() {
+        let (directory, fingerprint) = (Directory::default(), Digest::of(b"certificate"));
+        let clone = directory.clone();
+        let identity = Identity {
+            fingerprint,
+            institution: InstitutionId::try_from("agency".to_owned()).unwrap(),
+            name: "registry".into(),
+            role: Role::RegistryService,
+            not_after: i64::MAX,
+            revoked: false,
+        };
+        directory.replace([identity.clone()]);
+        assert!(clone.in_force(&fingerprint, Role::RegistryService));
+        assert!(!clone.in_force(&fingerprint, Role::Auditor));
+        directory.replace([Identity { revoked: true, ..identity.clone() }]);
+        assert!(!clone.in_force(&fingerprint, Role::RegistryService));
+        assert_eq!(clone.find(&fingerprint).as_deref(), Some(&Identity { revoked: true, ..identity }));
+        directory.replace([]);
+        assert_eq!(clone.find(&fingerprint), None);
+    }
 }

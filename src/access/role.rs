@@ -46,6 +46,33 @@ pub enum Action {
 }
 
 impl Role {
+    /// All roles.
+    pub const ALL: [Role; 6] = [
+        Self::RegistryService,
+        Self::ControlAdministrator,
+        Self::TechnicalAdministrator,
+        Self::InternalController,
+        Self::InternalAdministrator,
+        Self::Auditor,
+    ];
+
+    /// The word in JSON and in the store, e.g. `registry-service`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RegistryService => "registry-service",
+            Self::ControlAdministrator => "control-administrator",
+            Self::TechnicalAdministrator => "technical-administrator",
+            Self::InternalController => "internal-controller",
+            Self::InternalAdministrator => "internal-administrator",
+            Self::Auditor => "auditor",
+        }
+    }
+
+    /// The role of that word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|r| r.as_str() == word)
+    }
+
     /// The authorisation matrix: everything not listed is refused.
     pub fn may(self, action: Action) -> bool {
         use Action::*;
@@ -72,5 +99,33 @@ impl Role {
     /// Whether the role sees every institution's journals and certificates, not only its own.
     pub fn sees_all_institutions(self) -> bool {
         matches!(self, Role::Auditor | Role::ControlAdministrator)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_role_has_one_word_in_json_and_in_the_store() {
+        for role in Role::ALL {
+            assert_eq!(serde_json::to_value(role).unwrap(), role.as_str());
+            assert_eq!(Role::from_word(role.as_str()), Some(role));
+        }
+        assert_eq!(Role::from_word("root"), None);
+    }
+
+    #[test]
+    fn only_control_administrators_touch_certificates_and_auditors_write_nothing() {
+        use Action::*;
+        for action in
+            [RequestCertificate, AgreeToCertificate, RevokeCertificate, ManageInstitutions, OpenJournal]
+        {
+            for role in Role::ALL {
+                assert_eq!(role.may(action), role == Role::ControlAdministrator, "{role:?} {action:?}");
+            }
+        }
+        assert!(!Role::ControlAdministrator.may(Stamp) && !Role::ControlAdministrator.may(Seal));
+        assert!(!Role::TechnicalAdministrator.may(ReadJournal));
     }
 }

@@ -308,6 +308,11 @@ impl Clock {
         UtcMicros(self.0.mark.load(Ordering::Acquire))
     }
 
+    /// No reading below `mark` will be permitted: the latest time that a journal found at start.
+    pub fn raise_high_water(&self, mark: UtcMicros) {
+        self.0.mark.fetch_max(mark.0, Ordering::AcqRel);
+    }
+
     /// No permits until [`Clock::acknowledge`]; `by` says who and why.
     pub fn stop(&self, by: &str) {
         self.0.happened(Event::Stop { by: by.to_owned() });

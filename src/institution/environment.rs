@@ -26,4 +26,9 @@ impl Environment {
             Self::Production => "production",
         }
     }
+
+    /// The environment of that word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|e| e.as_str() == word)
+    }
 }

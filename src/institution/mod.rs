@@ -2,8 +2,11 @@
 
 pub mod approval;
 pub mod environment;
+pub mod participant;
 
+pub use approval::{Agreement, Clause, Standing};
 pub use environment::Environment;
+pub use participant::{Institution, ParticipantError};
 
 use serde::{Deserialize, Serialize};
 
