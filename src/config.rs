@@ -49,7 +49,7 @@ pub struct AuthorityNames {
     pub organisation: String,
     /// organizationIdentifier (2.5.4.97), e.g. `NTRBG-123456789`.
     #[serde(default)]
-    pub organization_identifier: Option<String>,
+    pub organisation_identifier: Option<String>,
 }
 
 /// Listeners.
@@ -96,6 +96,9 @@ pub struct Hsm {
     /// A PKCS#11 call longer than this means the module hangs, milliseconds.
     #[serde(default = "call_timeout")]
     pub call_timeout_ms: u64,
+    /// Where the signer listens; in `data_dir/run` unless set.
+    #[serde(default)]
+    pub socket: Option<PathBuf>,
     /// Signatures waiting at most; one more is refused at once.
     #[serde(default = "queue")]
     pub queue: usize,

@@ -120,7 +120,8 @@ async fn line_05_the_token_has_the_policy_asked_for_or_the_default() {
     let policy = |arcs: &'static [u32]| changed(|q| q.req_policy = Some(Oid::new(arcs).unwrap().into()));
     let default: &[u32] = &[0, 4, 0, 2023, 1, 1];
     let other: &[u32] = &[1, 3, 6, 1, 4, 1, 99999, 1];
-    for (asked, expected) in [(changed(|_| ()), default), (policy(default), default), (policy(other), other)] {
+    for (asked, expected) in [(changed(|_| ()), default), (policy(default), default), (policy(other), other)]
+    {
         let answer = tsa.ask(&asked).await;
         assert_eq!(&*decode(&answer.reply).tst.policy, expected);
         tsa.openssl_verifies(&answer.reply, &asked).unwrap();
@@ -195,7 +196,8 @@ async fn line_09_what_is_not_der_is_badly_formatted() {
     integer[4] = 0xFF;
     bad.push(("INTEGER FF 01 is minimal, and a version", integer));
     bad.push(("too long", vec![0x30; 5000]));
-    let deep = (0..100).fold(vec![5, 0], |inner: Vec<u8>, _| [&[0x30, inner.len() as u8][..], &inner].concat());
+    let deep =
+        (0..100).fold(vec![5, 0], |inner: Vec<u8>, _| [&[0x30, inner.len() as u8][..], &inner].concat());
     bad.push(("deep", deep));
     for cut in 0..good.len() {
         bad.push(("cut off", good[..cut].to_vec()));
@@ -233,13 +235,26 @@ async fn line_13_openssl_reads_the_fail_info_that_was_meant() {
     let tsa = Tsa::new();
     let sha1 = Oid::new(&[1, 3, 14, 3, 2, 26]).unwrap();
     let policy = Oid::new(&[1, 2, 3]).unwrap();
-    let extension = rasn_pkix::Extension { extn_id: policy.into(), critical: false, extn_value: vec![].into() };
+    let extension =
+        rasn_pkix::Extension { extn_id: policy.into(), critical: false, extn_value: vec![].into() };
     for (asked, text, der) in [
-        (changed(|q| q.message_imprint.hash_algorithm.algorithm = sha1.into()), "unrecognized or unsupported algorithm identifier", &[3, 2, 7, 0x80][..]),
+        (
+            changed(|q| q.message_imprint.hash_algorithm.algorithm = sha1.into()),
+            "unrecognized or unsupported algorithm identifier",
+            &[3, 2, 7, 0x80][..],
+        ),
         (changed(|q| q.version = 2), "transaction not permitted or supported", &[3, 2, 5, 0x20]),
         (vec![0x30], "the data submitted has the wrong format", &[3, 2, 2, 4]),
-        (changed(|q| q.req_policy = Some(policy.into())), "the requested TSA policy is not supported by the TSA", &[3, 3, 0, 0, 1]),
-        (changed(|q| q.extensions = Some(vec![extension].into())), "the requested extension is not supported by the TSA", &[3, 4, 7, 0, 0, 0x80]),
+        (
+            changed(|q| q.req_policy = Some(policy.into())),
+            "the requested TSA policy is not supported by the TSA",
+            &[3, 3, 0, 0, 1],
+        ),
+        (
+            changed(|q| q.extensions = Some(vec![extension].into())),
+            "the requested extension is not supported by the TSA",
+            &[3, 4, 7, 0, 0, 0x80],
+        ),
     ] {
         let reply = tsa.ask(&asked).await.reply;
         assert!(reply.ends_with(der), "{text}");
@@ -355,7 +370,10 @@ async fn line_21_signed_attributes_are_a_sorted_set_signed_under_tag_31() {
         one.values.to_vec()[0].as_bytes().to_vec()
     };
     assert_eq!(attributes.len(), 3);
-    assert_eq!(value(&[1, 2, 840, 113549, 1, 9, 3]), rasn::der::encode(&Oid::new(TST_INFO_OID).unwrap()).unwrap());
+    assert_eq!(
+        value(&[1, 2, 840, 113549, 1, 9, 3]),
+        rasn::der::encode(&rasn::types::ObjectIdentifier::from(Oid::new(TST_INFO_OID).unwrap())).unwrap()
+    );
     let digest = [&[4, 32][..], Digest::of(&token.tst_der).as_bytes()].concat();
     assert_eq!(value(&[1, 2, 840, 113549, 1, 9, 4]), digest);
 }
@@ -382,7 +400,8 @@ async fn line_24_algorithms_have_no_parameters() {
     assert_eq!(signer.signature_algorithm.parameters, None);
     let digests = token.data.digest_algorithms.to_vec();
     assert_eq!(digests, [&signer.digest_algorithm]);
-    assert_eq!((&*signer.digest_algorithm.algorithm, &signer.digest_algorithm.parameters), (&[2, 16, 840, 1, 101, 3, 4, 2, 1][..], &None));
+    assert_eq!(&*signer.digest_algorithm.algorithm, &[2, 16, 840, 1, 101, 3, 4, 2, 1]);
+    assert_eq!(signer.digest_algorithm.parameters, None);
 }
 
 #[tokio::test]
@@ -406,9 +425,18 @@ async fn line_26_a_unit_certificate_is_for_timestamps_alone() {
         ("extendedKeyUsage=critical,timeStamping,clientAuth", "extendedKeyUsage is not timeStamping alone"),
         ("extendedKeyUsage=critical,clientAuth", "extendedKeyUsage is not timeStamping alone"),
         ("keyUsage=digitalSignature", "extendedKeyUsage is missing"),
-        ("extendedKeyUsage=critical,timeStamping\nkeyUsage=digitalSignature,keyEncipherment", "keyUsage allows more than signing"),
-        ("extendedKeyUsage=critical,timeStamping\nbasicConstraints=CA:TRUE", "it is a certification authority"),
-        ("extendedKeyUsage=critical,timeStamping\n1.2.3.4=critical,DER:0500", "it has a critical extension that is not known"),
+        (
+            "extendedKeyUsage=critical,timeStamping\nkeyUsage=digitalSignature,keyEncipherment",
+            "keyUsage allows more than signing",
+        ),
+        (
+            "extendedKeyUsage=critical,timeStamping\nbasicConstraints=CA:TRUE",
+            "it is a certification authority",
+        ),
+        (
+            "extendedKeyUsage=critical,timeStamping\n1.2.3.4=critical,DER:0500",
+            "it has a critical extension that is not known",
+        ),
     ] {
         hierarchy.certify("unit", "issuing", extensions, 365);
         let error = authority_of(&hierarchy, hierarchy.parts()).err().unwrap().to_string();
@@ -435,7 +463,10 @@ async fn openssl_asks_and_openssl_is_content() {
         }
     }
     let text = tsa.openssl_text(&tsa.ask(&query(Hash::Sha256, &IMPRINT, None, true)).await.reply);
-    assert!(text.contains("Status: Granted.") && text.contains("Accuracy: unspecified seconds, 0x0A millis"), "{text}");
+    assert!(
+        text.contains("Status: Granted.") && text.contains("Accuracy: unspecified seconds, 0x0A millis"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -445,8 +476,21 @@ async fn openssl_cms_verifies_the_bare_token() {
     let (token, root) = (tsa.hierarchy.text("t.der"), tsa.hierarchy.text("root.pem"));
     openssl(&["ts", "-reply", "-in", &reply, "-token_out", "-out", &token]).unwrap();
     let out = tsa.hierarchy.text("tst");
-    openssl(&["cms", "-verify", "-inform", "DER", "-in", &token, "-CAfile", &root, "-purpose", "timestampsign", "-out", &out])
-        .unwrap();
+    openssl(&[
+        "cms",
+        "-verify",
+        "-inform",
+        "DER",
+        "-in",
+        &token,
+        "-CAfile",
+        &root,
+        "-purpose",
+        "timestampsign",
+        "-out",
+        &out,
+    ])
+    .unwrap();
     assert_eq!(std::fs::read(out).unwrap(), decode(&std::fs::read(reply).unwrap()).tst_der);
 }
 

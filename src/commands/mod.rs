@@ -8,6 +8,7 @@ pub mod client;
 pub mod demo;
 pub mod doctor;
 pub mod init;
+mod layout;
 pub mod serve;
 pub mod signer;
 pub mod status;

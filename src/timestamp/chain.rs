@@ -117,18 +117,18 @@ impl<'a> Certificate<'a> {
         let Ok(spki) = self.spki() else { return false };
         let Ok(spki) = SubjectPublicKeyInfoRef::from_der(&spki) else { return false };
         let curve = spki.algorithm.parameters_oid().ok();
-        let Some(algorithm) = verification(&spki.algorithm.oid, curve.as_ref(), algorithm) else {
-            return false;
-        };
-        let key = UnparsedPublicKey::new(algorithm, spki.subject_public_key.raw_bytes());
-        key.verify(message, signature).is_ok()
+        // Keys and signatures are whole bytes: a BIT STRING with unused bits is another encoding of neither.
+        let Some(point) = spki.subject_public_key.as_bytes() else { return false };
+        verification(&spki.algorithm.oid, curve.as_ref(), algorithm)
+            .is_some_and(|a| UnparsedPublicKey::new(a, point).verify(message, signature).is_ok())
     }
 
     fn signed_by(&self, issuer: &Certificate<'_>) -> bool {
         let algorithm = self.x509.signature_algorithm();
+        let signature = self.x509.signature().as_bytes();
         algorithm == self.x509.tbs_certificate().signature()
             && self.x509.tbs_certificate().issuer() == issuer.x509.tbs_certificate().subject()
-            && issuer.verifies(&algorithm.oid, self.tbs, self.x509.signature().raw_bytes())
+            && signature.is_some_and(|s| issuer.verifies(&algorithm.oid, self.tbs, s))
     }
 
     /// Whether it may sign certificates with `below` issuing certificates under it.

@@ -19,8 +19,7 @@ use tempfile::TempDir;
 
 pub const POLICY: &str = "0.4.0.2023.1.1";
 pub const OTHER_POLICY: &str = "1.3.6.1.4.1.99999.1";
-pub const UNIT_EXTENSIONS: &str =
-    "extendedKeyUsage=critical,timeStamping\nkeyUsage=critical,digitalSignature\nbasicConstraints=critical,CA:FALSE";
+pub const UNIT_EXTENSIONS: &str = "extendedKeyUsage=critical,timeStamping\nkeyUsage=critical,digitalSignature\nbasicConstraints=critical,CA:FALSE";
 
 /// Runs `openssl`; what it printed, or what it complained about.
 pub fn openssl(arguments: &[&str]) -> Result<String, String> {
@@ -60,7 +59,8 @@ impl Hierarchy {
 
     fn key(&self, name: &str) {
         let file = self.text(&format!("{name}.key"));
-        openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", &file]).unwrap();
+        openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", &file])
+            .unwrap();
     }
 
     /// Makes `name.pem` and `name.der`, signed by `issuer` (its own name: self-signed).
@@ -72,7 +72,8 @@ impl Hierarchy {
         openssl(&["req", "-new", "-key", &key, "-subj", &subject, "-out", &csr]).unwrap();
         let extfile = self.write(&format!("{name}.ext"), extensions.as_bytes());
         let days = days.to_string();
-        let mut command = vec!["x509", "-req", "-in", &csr, "-days", &days, "-extfile", &extfile, "-out", &pem];
+        let mut command =
+            vec!["x509", "-req", "-in", &csr, "-days", &days, "-extfile", &extfile, "-out", &pem];
         let (ca, ca_key) = (issuer("pem"), issuer("key"));
         if ca == pem {
             command.extend(["-signkey", &key]);
@@ -104,7 +105,8 @@ impl Hierarchy {
 
     fn pinned(&self) -> PinnedKeys {
         let der = self.text("unit.spki");
-        openssl(&["pkey", "-in", &self.text("unit.key"), "-pubout", "-outform", "DER", "-out", &der]).unwrap();
+        openssl(&["pkey", "-in", &self.text("unit.key"), "-pubout", "-outform", "DER", "-out", &der])
+            .unwrap();
         let spki = hex(&std::fs::read(Path::new(&der)).unwrap());
         let label = KeyLabel::new("tsu-1").unwrap();
         PinnedKeys { keys: vec![PinnedKey { label, purpose: KeyPurpose::Timestamp, id: "01".into(), spki }] }
@@ -161,10 +163,20 @@ impl Tsa {
     pub fn openssl_verifies(&self, reply: &[u8], query: &[u8]) -> Result<String, String> {
         let (reply, query) = (self.hierarchy.write("r.tsr", reply), self.hierarchy.write("q.tsq", query));
         let (root, untrusted) = (self.hierarchy.text("root.pem"), self.hierarchy.text("untrusted.pem"));
-        let pems = ["unit.pem", "issuing.pem"].map(|n| std::fs::read_to_string(self.hierarchy.path(n)).unwrap());
+        let pems =
+            ["unit.pem", "issuing.pem"].map(|n| std::fs::read_to_string(self.hierarchy.path(n)).unwrap());
         std::fs::write(&untrusted, pems.concat()).unwrap();
         openssl(&[
-            "ts", "-verify", "-in", &reply, "-queryfile", &query, "-CAfile", &root, "-untrusted", &untrusted,
+            "ts",
+            "-verify",
+            "-in",
+            &reply,
+            "-queryfile",
+            &query,
+            "-CAfile",
+            &root,
+            "-untrusted",
+            &untrusted,
         ])
     }
 

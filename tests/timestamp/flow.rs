@@ -68,7 +68,10 @@ async fn an_untrusted_clock_gives_no_token_and_says_why() {
     assert_eq!(answer.outcome, "timeNotAvailable");
     assert!(answer.retry_after.is_some());
     let text = tsa.openssl_text(&answer.reply);
-    assert!(text.contains("the TSA's time source is not available") && text.contains("moved by 2 s"), "{text}");
+    assert!(
+        text.contains("the TSA's time source is not available") && text.contains("moved by 2 s"),
+        "{text}"
+    );
     assert_eq!(*tsa.events.lock().unwrap(), []);
     tsa.clock.set(ClockState::Synchronised, Duration::from_millis(3));
     assert_eq!(tsa.ask(&ask()).await.outcome, "granted");

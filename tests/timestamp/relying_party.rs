@@ -29,10 +29,10 @@ async fn every_changed_bit_and_every_cut_is_noticed() {
     let tsa = Tsa::new();
     let good = token(&tsa).await;
     let roots = [tsa.hierarchy.der("root")];
-    for at in 0..good.len() {
+    // Bit 0 of the count of unused bits in the issuing certificate's signature once went unnoticed.
+    for (at, bit) in (0..good.len()).flat_map(|at| [(at, 0), (at, at % 7 + 1)]) {
         let mut bad = good.clone();
-        bad[at] ^= 1 << (at % 8);
-        // The issuing certificate's own outer fields are covered by its signature, the unit's by ESSCertIDv2.
+        bad[at] ^= 1 << bit;
         assert!(verify_token(&bad, Hash::Sha256, &IMPRINT, &roots, None).is_err(), "byte {at}");
         assert!(verify_token(&good[..at], Hash::Sha256, &IMPRINT, &roots, None).is_err(), "cut at {at}");
     }
@@ -43,10 +43,14 @@ async fn another_imprint_root_or_time_is_refused_by_name() {
     let tsa = Tsa::new();
     let token = token(&tsa).await;
     let roots = [tsa.hierarchy.der("root")];
-    let check = |hash, imprint: &[u8], roots: &[Vec<u8>], latest| verify_token(&token, hash, imprint, roots, latest);
+    let check =
+        |hash, imprint: &[u8], roots: &[Vec<u8>], latest| verify_token(&token, hash, imprint, roots, latest);
     let error = check(Hash::Sha256, &[1; 32], &roots, None).unwrap_err();
     assert_eq!(error, TokenError::OtherData("imprint"));
-    assert_eq!(check(Hash::Sha3_256, &IMPRINT, &roots, None).unwrap_err(), TokenError::OtherData("hash algorithm"));
+    assert_eq!(
+        check(Hash::Sha3_256, &IMPRINT, &roots, None).unwrap_err(),
+        TokenError::OtherData("hash algorithm")
+    );
     let stranger = Hierarchy::new().der("root");
     for roots in [vec![], vec![stranger.clone()], vec![tsa.hierarchy.der("unit")]] {
         let error = check(Hash::Sha256, &IMPRINT, &roots, None).unwrap_err().to_string();
@@ -76,7 +80,10 @@ fn openssl_token(hierarchy: &Hierarchy) -> Result<Vec<u8>, String> {
     let config = format!(
         "[tsa]\ndefault_tsa=t\n[t]\nserial={}\nsigner_cert={}\ncerts={}\nsigner_key={}\nsigner_digest=sha256\n\
          default_policy=1.2.3.4\ndigests=sha256\naccuracy=secs:1\ness_cert_id_alg=sha256\nordering=no\n",
-        path("serial"), path("unit.pem"), path("issuing.pem"), path("unit.key"),
+        path("serial"),
+        path("unit.pem"),
+        path("issuing.pem"),
+        path("unit.key"),
     );
     let (config, asked) = (hierarchy.write("ts.cnf", config.as_bytes()), path("q.tsq"));
     let (data, out) = (hierarchy.write("data", b"data"), path("other.tst"));
