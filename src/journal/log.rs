@@ -342,9 +342,6 @@ impl Log {
     }
 
     /// Number the next record will have.
-    pub fn next_number(&self) -> u64 {
-        self.number
-    }
 
     /// Why new entries should be refused for lack of space.
     pub fn low_space(&self) -> Option<String> {
