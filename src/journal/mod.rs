@@ -477,9 +477,6 @@ fn charter_text(origin: &str, institution: Option<&InstitutionId>, opened: UtcMi
 mod batch;
 pub mod checkpoint;
 pub mod entry;
-mod batch;
-pub mod checkpoint;
-pub mod entry;
 pub mod export;
 mod log;
 mod lookup;
