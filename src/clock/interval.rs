@@ -38,11 +38,6 @@ impl Interval {
         let above = i128::from(self.hi) - i128::from(point);
         below.abs().max(above.abs()).try_into().unwrap_or(i64::MAX)
     }
-
-    /// How far `point` lies outside; zero when inside.
-    pub fn misses_by(&self, point: i64) -> i64 {
-        self.lo.saturating_sub(point).max(point.saturating_sub(self.hi)).max(0)
-    }
 }
 
 /// What an oscillator wrong by `ppm` can gain or lose in `age` nanoseconds.
@@ -232,8 +227,6 @@ mod tests {
     fn the_bound_is_the_worst_corner() {
         assert_eq!(i(-30, 10).farthest(0), 30);
         assert_eq!(i(20, 30).farthest(0), 30);
-        assert_eq!(i(20, 30).misses_by(0), 20);
-        assert_eq!(i(-5, 30).misses_by(0), 0);
         assert_eq!(i(i64::MIN, i64::MAX).farthest(0), i64::MAX);
     }
 
@@ -261,7 +254,8 @@ mod tests {
     fn rounds() -> impl Strategy<Value = (i64, usize, Vec<Interval>)> {
         (3usize..=9, -1_000_000i64..1_000_000).prop_flat_map(|(n, truth)| {
             let honest = (0i64..50_000, 0i64..50_000).prop_map(move |(a, b)| i(truth - a, truth + b));
-            let near_liar = (-60_000i64..60_000, 0i64..2_000).prop_map(move |(at, w)| Interval::around(truth + at, w));
+            let near_liar =
+                (-60_000i64..60_000, 0i64..2_000).prop_map(move |(at, w)| Interval::around(truth + at, w));
             let far_liar = any::<(i64, i64)>().prop_map(|(a, b)| i(a.min(b), a.max(b)));
             let liars = n - quorum(n);
             (0..=liars).prop_flat_map(move |lying| {

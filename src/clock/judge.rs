@@ -216,7 +216,10 @@ impl State {
         }
         let slept = seen.asleep.map_or(0, |asleep| asleep - self.anchor.asleep);
         if slept.abs() > ASLEEP_NS {
-            return Err(Lost::new(Reason::Disruption, format!("the machine was suspended for {}", words(slept))));
+            return Err(Lost::new(
+                Reason::Disruption,
+                format!("the machine was suspended for {}", words(slept)),
+            ));
         }
         if seen.behind() > REGRESS_NS {
             return Err(Lost::new(Reason::Regress, behind_words(seen)));

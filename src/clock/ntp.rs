@@ -186,7 +186,8 @@ impl NtpUdpSocket for GuardedSocket<'_> {
                 Ok(Some(reply)) => {
                     let mut header = reply.encode();
                     // sntpc compares with the stamp it meant to send.
-                    header[ORIGIN].copy_from_slice(&self.seen.lock().unwrap_or_else(PoisonError::into_inner).sent);
+                    header[ORIGIN]
+                        .copy_from_slice(&self.seen.lock().unwrap_or_else(PoisonError::into_inner).sent);
                     let room = buffer.len().min(HEADER_BYTES);
                     buffer[..room].copy_from_slice(&header[..room]);
                     return Ok((room, self.server));

@@ -121,7 +121,8 @@ impl Reply {
     /// Header of `datagram` if it answers the request that carried `nonce`; octets after the header are not looked at.
     pub fn parse(datagram: &[u8], nonce: u64) -> Result<Reply, Stray> {
         let header = datagram.first_chunk::<HEADER_BYTES>().ok_or(Stray::Short)?;
-        let word = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let word =
+            |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         let stamp = |at: usize| u64::from(word(at)) << 32 | u64::from(word(at + 4));
         if stamp(24) != nonce {
             return Err(Stray::Origin);
@@ -152,7 +153,8 @@ impl Reply {
         out[4..8].copy_from_slice(&self.root_delay.to_be_bytes());
         out[8..12].copy_from_slice(&self.root_dispersion.to_be_bytes());
         out[12..16].copy_from_slice(&self.reference_id);
-        for (at, stamp) in [(16, self.reference), (24, self.origin), (32, self.receive), (40, self.transmit)] {
+        for (at, stamp) in [(16, self.reference), (24, self.origin), (32, self.receive), (40, self.transmit)]
+        {
             out[at..at + 8].copy_from_slice(&stamp.to_be_bytes());
         }
         out
@@ -312,7 +314,11 @@ mod tests {
             (Reply { reference: ntp_stamp(NOW + 5 * SECOND_NS), ..good() }, Fault::ReferenceAge(-4)),
         ];
         for (lie, fault) in cases {
-            assert_eq!(lie.check_form(elapsed).and_then(|()| lie.check_worth()), Err(fault.clone()), "{fault}");
+            assert_eq!(
+                lie.check_form(elapsed).and_then(|()| lie.check_worth()),
+                Err(fault.clone()),
+                "{fault}"
+            );
         }
     }
 
@@ -341,7 +347,10 @@ mod tests {
         assert_eq!(Fault::Kiss("NTSN".into()).verdict(), "rejected");
         assert_eq!(Fault::Refused.verdict(), "silent");
         assert_eq!(Fault::Kiss("RATE".into()).to_string(), "kiss-rate: the server refuses service");
-        assert_eq!(Fault::OnlyStray(Stray::Short).to_string(), "short: such a datagram came, and nothing better");
+        assert_eq!(
+            Fault::OnlyStray(Stray::Short).to_string(),
+            "short: such a datagram came, and nothing better"
+        );
     }
 
     proptest! {

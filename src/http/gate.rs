@@ -46,10 +46,11 @@ pub async fn authenticated(State(app): State<App>, mut request: Request, next: N
 pub async fn anonymous(State(app): State<App>, request: Request, next: Next) -> Response {
     let visit = Visit::begin(&app.front, &request);
     let address = request.extensions().get::<Peer>().map(|peer| peer.address.ip().to_canonical().to_string());
-    let answer = match app.front.public().enter(Digest::of(address.unwrap_or_default().as_bytes()), Instant::now()) {
-        Ok(_place) => within_deadline(request, next, false).await,
-        Err(problem) => problem.into_response(),
-    };
+    let answer =
+        match app.front.public().enter(Digest::of(address.unwrap_or_default().as_bytes()), Instant::now()) {
+            Ok(_place) => within_deadline(request, next, false).await,
+            Err(problem) => problem.into_response(),
+        };
     visit.end(answer).await
 }
 
@@ -84,7 +85,8 @@ fn admit(app: &App, request: &mut Request) -> Result<(Place, bool), Response> {
 /// The route of the table, or a 404 or 405 answer.
 #[allow(clippy::result_large_err)] // made and used at once
 fn listed(front: &Front, request: &Request) -> Result<&'static Route, Response> {
-    let methods = request.extensions().get::<MatchedPath>().map_or(&[][..], |path| front.routes(path.as_str()));
+    let methods =
+        request.extensions().get::<MatchedPath>().map_or(&[][..], |path| front.routes(path.as_str()));
     if methods.is_empty() {
         return Err(Problem::no_route(request.uri().path()).into_response());
     }
@@ -96,7 +98,8 @@ fn listed(front: &Front, request: &Request) -> Result<&'static Route, Response> 
 fn wrong_method(request: &Request, methods: &[&Route]) -> Response {
     let allowed = methods.iter().map(|route| route.method).collect::<Vec<_>>().join(", ");
     let detail = format!("{} takes {allowed}, not {}", request.uri().path(), request.method());
-    let mut answer = Problem::new(405, "wrong-method", detail, "Use a method of the Allow header.").into_response();
+    let mut answer =
+        Problem::new(405, "wrong-method", detail, "Use a method of the Allow header.").into_response();
     if let Ok(allowed) = HeaderValue::try_from(allowed) {
         answer.headers_mut().insert(ALLOW, allowed);
     }
@@ -108,7 +111,10 @@ async fn within_deadline(request: Request, next: Next, finish_anyway: bool) -> R
     let work = guarded(request, next);
     let outcome = if finish_anyway {
         let task = tokio::spawn(work);
-        tokio::time::timeout(DEADLINE, async { task.await.unwrap_or_else(|_| Problem::internal().into_response()) }).await
+        tokio::time::timeout(DEADLINE, async {
+            task.await.unwrap_or_else(|_| Problem::internal().into_response())
+        })
+        .await
     } else {
         tokio::time::timeout(DEADLINE, work).await
     };
@@ -135,7 +141,11 @@ async fn guarded(request: Request, next: Next) -> Response {
 }
 
 fn text_of(panic: &(dyn Any + Send)) -> &str {
-    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("")
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("")
 }
 
 /// One request from its arrival to its answer.

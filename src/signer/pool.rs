@@ -175,7 +175,12 @@ impl Pool {
 
     /// One retry, and only after a dead handle: a handle may since belong to another key, so a new session finds
     /// every key again and compares its public half first.
-    fn sign_with_retry(&self, worker: &mut Worker, key: usize, digest: &[u8; 32]) -> Result<[u8; 64], HsmError> {
+    fn sign_with_retry(
+        &self,
+        worker: &mut Worker,
+        key: usize,
+        digest: &[u8; 32],
+    ) -> Result<[u8; 64], HsmError> {
         let number = worker.number;
         let first = self.guarded(number, || worker.session.sign(worker.handles[key], digest));
         match first {

@@ -73,7 +73,9 @@ impl SoftHsm {
     fn arguments(&self, more: &[&str]) -> Vec<OsString> {
         let module = MODULES.iter().find(|path| Path::new(path).exists()).expect("SoftHSM is installed");
         let mut arguments: Vec<OsString> =
-            ["signer", "--module", module, "--token-label", "pechat-test", "--pin-file"].map(Into::into).into();
+            ["signer", "--module", module, "--token-label", "pechat-test", "--pin-file"]
+                .map(Into::into)
+                .into();
         arguments.push(self.pin().into());
         arguments.extend(more.iter().map(Into::into));
         arguments
