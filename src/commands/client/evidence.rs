@@ -114,7 +114,13 @@ impl Verifier {
         let tokens = self.tokens.borrow();
         let times = || tokens.values().map(|t| t.gen_time_us);
         let signed = self.head_key.is_some();
-        Proved { lines: self.lines, checkpoints: tokens.len(), from: times().min(), to: times().max(), signed }
+        Proved {
+            lines: self.lines,
+            checkpoints: tokens.len(),
+            from: times().min(),
+            to: times().max(),
+            signed,
+        }
     }
 
     fn holds(&self, stored: &StoredRun, lines: &[usize], plan: &Plan) -> Result<(), String> {
@@ -156,7 +162,13 @@ fn receipt(stored: &StoredRun, lines: &[usize], plan: &Plan) -> Result<RangeRece
         if kind != EntryKind::Record as u16 {
             return Err(format!("an entry is of type {kind}, not a record"));
         }
-        entries.push(RangeEntry { request_id: hex(&planned.request_id), digest: planned.digest, time, bound, kind });
+        entries.push(RangeEntry {
+            request_id: hex(&planned.request_id),
+            digest: planned.digest,
+            time,
+            bound,
+            kind,
+        });
     }
     Ok(RangeReceipt {
         first: run.first,

@@ -113,14 +113,19 @@ fn plan(store: &Store, journal: &str, file: &[u8]) -> Result<Plan, ClientError> 
 
 /// The key receipts must be signed with: the configured one, or the one kept at the first sealing.
 /// A key once kept is never replaced silently. Without either, receipts rest on their tokens alone.
-fn head_key(store: &Store, configured: Option<&Path>, sender: &Sender) -> Result<Option<HeadKey>, ClientError> {
+fn head_key(
+    store: &Store,
+    configured: Option<&Path>,
+    sender: &Sender,
+) -> Result<Option<HeadKey>, ClientError> {
     if let Some(path) = configured {
         return Ok(Some(HeadKey::read(path)?));
     }
     let kept = store.head_key_path();
     if !kept.exists() {
         let url = "/v1/keys/journal-head";
-        let reply = sender.patiently(|c| c.get(url).and_then(|r| if r.status == 404 { Ok(r) } else { r.success(url) }))?;
+        let reply = sender
+            .patiently(|c| c.get(url).and_then(|r| if r.status == 404 { Ok(r) } else { r.success(url) }))?;
         if reply.status == 404 {
             return Ok(None);
         }
