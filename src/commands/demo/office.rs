@@ -27,8 +27,8 @@ pub struct Office {
 
 impl Identity {
     /// A fresh key and its request in `identities/`; the certificate's place is still empty.
-    pub fn with_key(place: &Place, name: &str) -> Result<Identity, DemoError> {
-        let (key, request) = key_and_request(name)?;
+    pub fn with_key(place: &Place, name: &str, common_name: &str) -> Result<Identity, DemoError> {
+        let (key, request) = key_and_request(common_name)?;
         place.write(&format!("identities/{name}.csr"), request)?;
         let key = place.write(&format!("identities/{name}.key"), key.as_bytes())?;
         Ok(Identity { cert: place.path(&format!("identities/{name}.pem")), key })
@@ -75,7 +75,9 @@ impl Office {
         role: &str,
         name: &str,
     ) -> Result<Identity, DemoError> {
-        let identity = Identity::with_key(place, name)?;
+        let canonical = format!("{name}.{institution}.example.gov");
+        let common_name = if role == "registry-service" { &canonical } else { name };
+        let identity = Identity::with_key(place, name, common_name)?;
         let csr = std::fs::read_to_string(place.path(&format!("identities/{name}.csr")))
             .map_err(|e| DemoError::file(&identity.cert, e))?;
         let body = json!({"institution": institution, "environment": "production", "role": role, "name": name, "csr": csr});
@@ -89,11 +91,7 @@ impl Office {
         if pending.get("certificate").is_some() {
             return Err(DemoError::Shown("a production certificate was issued without two officers".into()));
         }
-        let request = match &pending["request"] {
-            Value::String(id) => id.clone(),
-            Value::Number(id) => id.to_string(),
-            _ => return Err(unexpected(pending)),
-        };
+        let request = pending["id"].as_str().ok_or_else(|| unexpected(pending))?;
         let path = format!("/v1/certificate-requests/{request}/decision");
         let body =
             json!({"clause": "agree", "tbs_sha256": pending["tbs_sha256"], "reason": "identity checked"});
