@@ -1,5 +1,6 @@
 //! The timestamping authority against RFC 3161, line by line; OpenSSL and rasn-cms are the strangers
-//! who read what it makes. Numbers are those of the normative checklist in `docs/policy/timestamp-policy.md`.
+//! who read what it makes. The numbers are those of the
+//! normative checklist this authority was built from; each test's name says what its line asks for.
 
 #[path = "timestamp/fixture.rs"]
 mod fixture;
@@ -132,7 +133,7 @@ async fn line_05_the_token_has_the_policy_asked_for_or_the_default() {
 #[tokio::test]
 async fn line_06_the_nonce_comes_back_whatever_its_sign_and_length() {
     let tsa = Tsa::new();
-    let huge = Integer::from(num_bytes(64));
+    let huge = num_bytes(64);
     for nonce in [Integer::from(0), Integer::from(-1), Integer::from(-129), Integer::from(128), huge] {
         let asked = changed(|q| q.nonce = Some(nonce.clone()));
         let answer = tsa.ask(&asked).await;
@@ -281,7 +282,7 @@ async fn line_14_version_policy_and_imprint_stand_as_asked() {
 async fn line_15_serials_are_positive_short_and_never_the_same() {
     let tsa = Tsa::new();
     let mut seen = std::collections::HashSet::new();
-    for _ in 0..200 {
+    for _ in 0..80 {
         let token = decode(&tsa.ask(&changed(|_| ())).await.reply);
         assert!(token.tst.serial_number > Integer::from(0));
         assert!(rasn::der::encode(&token.tst.serial_number).unwrap().len() <= 2 + 16);
@@ -292,16 +293,16 @@ async fn line_15_serials_are_positive_short_and_never_the_same() {
 #[tokio::test]
 async fn line_16_gen_time_is_utc_to_the_millisecond_and_now() {
     let tsa = Tsa::new();
-    for _ in 0..50 {
+    for _ in 0..25 {
         let before = jiff::Timestamp::now().as_millisecond();
         let token = decode(&tsa.ask(&changed(|_| ())).await.reply);
         let after = jiff::Timestamp::now().as_millisecond();
         let at = token.tst.gen_time.timestamp_millis();
         assert!((before..=after).contains(&at), "{before} {at} {after}");
         assert_eq!(token_info(&token.der).unwrap().gen_time.0, at * 1000);
-        let text = token.tst_der.windows(2).position(|w| w[0] == 0x18 && (15..=19).contains(&w[1])).unwrap();
+        let text = token.tst_der.windows(4).position(|w| w[0] == 0x18 && &w[2..] == b"20").unwrap();
         let text = &token.tst_der[text + 2..][..usize::from(token.tst_der[text + 1])];
-        assert!(text.ends_with(b"Z") && !text.ends_with(b"0Z") || text.len() == 15, "{text:?}");
+        assert!(text.ends_with(b"Z") && (text.len() == 15 || !text.ends_with(b"0Z")), "{text:?}");
     }
 }
 
@@ -310,14 +311,14 @@ async fn line_17_accuracy_follows_the_clocks_bound_and_ordering_is_absent() {
     for (bound_us, seconds, millis) in
         [(0, None, Some(10)), (9_001, None, Some(20)), (450_000, None, Some(500)), (900_000, Some(1), None)]
     {
-        let tsa = Tsa::with(Duration::from_micros(bound_us), 0, std::sync::Arc::new(|_| Ok(())));
+        let tsa = Tsa::with(Duration::from_micros(bound_us), willing());
         let token = decode(&tsa.ask(&changed(|_| ())).await.reply);
         let accuracy = token.tst.accuracy.unwrap();
         assert_eq!(accuracy.seconds, seconds.map(Integer::from));
         assert_eq!(accuracy.millis, millis.map(Integer::from));
         assert_eq!((accuracy.micros, token.tst.ordering), (None, false));
     }
-    let tsa = Tsa::with(Duration::from_micros(999_001), 0, std::sync::Arc::new(|_| Ok(())));
+    let tsa = Tsa::with(Duration::from_micros(999_001), willing());
     assert_eq!(refused(&tsa, &changed(|_| ())).await, "timeNotAvailable");
 }
 
@@ -388,7 +389,7 @@ async fn line_22_and_23_the_second_ess_form_names_the_unit_without_an_algorithm(
     let signer = token.data.signer_infos.to_vec()[0].clone();
     let attributes = signer.signed_attrs.unwrap();
     let all = attributes.to_vec();
-    let ess = all.iter().find(|a| &*a.r#type == &[1, 2, 840, 113549, 1, 9, 16, 2, 47][..]).unwrap();
+    let ess = all.iter().find(|a| *a.r#type == [1, 2, 840, 113549, 1, 9, 16, 2, 47][..]).unwrap();
     assert_eq!(ess.values.to_vec()[0].as_bytes(), value);
 }
 

@@ -74,7 +74,7 @@ pub fn run(args: DoctorArgs) -> ExitCode {
                 Verdict::Fail => "FAIL",
             };
             println!("{mark}  {:<20} {}", finding.code, finding.value);
-            if let Some(action) = finding.action {
+            if let Some(action) = &finding.action {
                 println!("      {:<20} do: {action}", "");
             }
         }

@@ -104,7 +104,6 @@ async fn initialise(config: &Config, officers: &[(String, Vec<u8>)], hosts: &[St
     let now = system::now();
     certify(config, &keys, &journals, hosts, now).await?;
     admit_officers(config, &keys, &journals, officers, now).await?;
-    journals.close().await;
     if let Some(control) = keys.control() {
         control.stop().await;
     }
@@ -126,7 +125,7 @@ async fn make_keys(config: &Config) -> Result<Keys, ServeError> {
     let pinned = client::generate(layout::signer_command(config)?, &wanted).await.map_err(during("making keys"))?;
     pinned.save(&layout::keys(config)).map_err(during("pinned keys"))?;
     println!("{} keys made in HSM token {:?}", pinned.keys.len(), config.hsm.token_label);
-    let how = client::How::Child(layout::signer_command(config)?);
+    let how = client::How::Child(layout::serving_signer(config)?);
     client::connect(pinned, how, config.hsm.queue, Duration::from_secs(10)).await.map_err(during("HSM"))
 }
 
@@ -178,7 +177,7 @@ async fn certify(
     let named = subject(host);
     let made = ceremony::server(keys, &issuer, csr.as_bytes(), hosts, &named, url, now);
     let server = recorded(config, journals, "server", made).await?;
-    write(&config.data("tls/server.pem"), pem_chain(&[server, issuer.certificate]).as_bytes())
+    write(&config.data("tls/server.pem"), pem_chain(&[&server, &issuer.certificate]).as_bytes())
 }
 
 /// Records that a certificate is about to be made, makes it, records it, writes its file.
@@ -229,7 +228,9 @@ async fn admit_officers(
             name: name.clone(),
         };
         let made = issuer.import_identity(application, now).await.map_err(during(&format!("officer {name}")))?;
-        write(&config.data(&format!("officers/{name}.pem")), pem_chain(&issuer.chain(&made)).as_bytes())?;
+        let chain = issuer.chain(&made);
+        let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
+        write(&config.data(&format!("officers/{name}.pem")), pem_chain(&chain).as_bytes())?;
     }
     issuer.refresh_crls(now).await.map(|_| ()).map_err(during("revocation lists"))
 }

@@ -89,7 +89,7 @@ fn private(path: &Path, widest: u32) -> Result<(), ServeError> {
 /// How the front reaches its signer.
 pub(super) fn signer(config: &Config) -> Result<How, ServeError> {
     Ok(match config.hsm.signer {
-        SignerMode::Child => How::Child(signer_command(config)?),
+        SignerMode::Child => How::Child(serving_signer(config)?),
         SignerMode::Attach => How::Attach {
             socket: socket(config),
             call_limit: config.call_timeout() + SIGNER_GRACE,
@@ -102,7 +102,14 @@ fn socket(config: &Config) -> PathBuf {
     config.hsm.socket.clone().unwrap_or_else(|| config.data("run/signer.sock"))
 }
 
-/// The signer as a child of this program.
+/// The signer with the pinned keys, as a child of this program.
+pub(super) fn serving_signer(config: &Config) -> Result<SignerCommand, ServeError> {
+    let mut command = signer_command(config)?;
+    command.args.extend(["--keys".into(), keys(config).into()]);
+    Ok(command)
+}
+
+/// The signer as a child of this program, without keys yet.
 pub(super) fn signer_command(config: &Config) -> Result<SignerCommand, ServeError> {
     let hsm = &config.hsm;
     let mut args: Vec<OsString> = vec!["signer".into()];
@@ -110,7 +117,6 @@ pub(super) fn signer_command(config: &Config) -> Result<SignerCommand, ServeErro
     option("--module", hsm.module.clone().into());
     option("--token-label", hsm.token_label.clone().into());
     option("--pin-file", hsm.pin_file.clone().into());
-    option("--keys", keys(config).into());
     option("--workers", hsm.workers.to_string().into());
     option("--call-timeout-ms", hsm.call_timeout_ms.to_string().into());
     let program = std::env::current_exe().map_err(during("this program's path"))?;

@@ -83,7 +83,6 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     note(&app.journals, json!({"event": "start", "version": env!("CARGO_PKG_VERSION")})).await?;
     let ended = run_listeners(&config, app.clone()).await;
     note(&app.journals, json!({"event": "stop"})).await?;
-    app.journals.close().await;
     if let Some(control) = app.keys.control() {
         control.stop().await;
     }

@@ -184,7 +184,8 @@ fn split_extra(extra: &[u8]) -> Result<(Entry, String, Vec<Digest>), ReceiptErro
     Ok((Entry::decode(entry)?, head, path.map_err(|_| ReceiptError::Extra)?))
 }
 
-/// The same fields as [`RangeReceipt`], read with limits and without tolerance for unknown ones.
+/// The fields of [`RangeReceipt`], read with limits and without tolerance for unknown ones. What the API
+/// adds for its callers' convenience is let pass where it repeats the entries.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StrictRange {
@@ -199,6 +200,31 @@ struct StrictRange {
     #[serde(deserialize_with = "at_most::<_, _, MAX_PATH>")]
     root_path: Vec<Digest>,
     checkpoint: String,
+    count: Option<usize>,
+    time: Option<i64>,
+    bound: Option<u32>,
+    kind: Option<u16>,
+}
+
+impl StrictRange {
+    fn check(&self) -> Result<(), String> {
+        if self.entries.is_empty() {
+            return Err("it has no entries".into());
+        }
+        let odd = |e: &RangeEntry| e.id().is_none() || e.request_id.bytes().any(|b| b.is_ascii_uppercase());
+        if let Some(at) = self.entries.iter().position(odd) {
+            return Err(format!("request_id of entry {at} is not 32 lower-case hex digits"));
+        }
+        let differs = |e: &RangeEntry| {
+            self.time.is_some_and(|t| t != e.time)
+                || self.bound.is_some_and(|b| b != e.bound)
+                || self.kind.is_some_and(|k| k != e.kind)
+        };
+        if self.count.is_some_and(|c| c != self.entries.len()) || self.entries.iter().any(differs) {
+            return Err("count, time, bound or kind are not those of its entries".into());
+        }
+        Ok(())
+    }
 }
 
 /// Reads a range receipt from JSON: 1 to 4,096 entries, ids of 32 lower-case hex digits, no unknown fields.
@@ -207,13 +233,7 @@ pub fn parse_range(json: &[u8]) -> Result<RangeReceipt, ReceiptError> {
         return Err(ReceiptError::TooLong { found: json.len(), limit: MAX_RANGE_JSON });
     }
     let r: StrictRange = serde_json::from_slice(json).map_err(|e| ReceiptError::Json(e.to_string()))?;
-    if r.entries.is_empty() {
-        return Err(ReceiptError::Json("it has no entries".into()));
-    }
-    let odd = |e: &RangeEntry| e.id().is_none() || e.request_id.bytes().any(|b| b.is_ascii_uppercase());
-    if let Some(at) = r.entries.iter().position(odd) {
-        return Err(ReceiptError::Json(format!("request_id of entry {at} is not 32 lower-case hex digits")));
-    }
+    r.check().map_err(ReceiptError::Json)?;
     Ok(RangeReceipt {
         first: r.first,
         prev: r.prev,

@@ -39,7 +39,7 @@ struct Prepared {
     draft: Draft,
     permit: Permit,
     serial: Serial,
-    gen_time_ms: i64,
+    gen_time: UtcMicros,
 }
 
 /// The record of a token, before it is signed.
@@ -149,7 +149,7 @@ impl Inner {
         nonce: Option<&[u8]>,
         certificates: bool,
     ) -> Result<Prepared, Rejection> {
-        let (permit, gen_time_ms) = self.gen_time().await?;
+        let (permit, gen_time) = self.gen_time().await?;
         self.unit.check_valid(permit.reading.utc)?;
         let accuracy = Accuracy::covering(permit.reading.bound).ok_or_else(|| {
             let text = format!("the clock's bound is {:?}, more than 1 s", permit.reading.bound);
@@ -161,21 +161,21 @@ impl Inner {
             5,
         ))?;
         let contents =
-            Contents { policy: &policy.der, imprint, serial, gen_time_ms, accuracy, nonce, certificates };
+            Contents { policy: &policy.der, imprint, serial, gen_time, accuracy, nonce, certificates };
         let draft = Draft::new(&self.unit.form, &contents)
             .ok_or(Rejection::new(FailInfo::TimeNotAvailable, "the time is outside 1970 to 9999"))?;
-        Ok(Prepared { draft, permit, serial, gen_time_ms })
+        Ok(Prepared { draft, permit, serial, gen_time })
     }
 
     /// A permit whose time, cut to milliseconds, is not below any genTime given before.
-    async fn gen_time(&self) -> Result<(Permit, i64), Rejection> {
+    async fn gen_time(&self) -> Result<(Permit, UtcMicros), Rejection> {
         let mut waited = 0;
         loop {
             let permit = self.clock.permit().map_err(untrusted)?;
-            let now = permit.reading.utc.0.div_euclid(1000);
+            let now = permit.reading.utc.millis();
             let behind = self.mark_ms.fetch_max(now, Ordering::SeqCst) - now;
             if behind <= 0 {
-                return Ok((permit, now));
+                return Ok((permit, UtcMicros(now * 1000)));
             }
             waited += behind;
             if waited > WAIT_FOR_MARK_MS {
@@ -198,7 +198,7 @@ impl Inner {
             serial: &hex(prepared.serial.as_bytes()),
             imprint_algorithm: request.hash.name(),
             imprint: hex(request.imprint),
-            gen_time: UtcMicros(prepared.gen_time_ms * 1000).iso8601(),
+            gen_time: prepared.gen_time.iso8601(),
             bound_us: u64::try_from(reading.bound.as_micros()).unwrap_or(u64::MAX),
             clock_state: if reading.holdover { "holdover" } else { "synchronised" },
             policy: &policy.text,

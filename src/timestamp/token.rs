@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::clock::UtcMicros;
 use crate::digest::Digest;
 use crate::keys::Signature;
 
@@ -39,11 +40,6 @@ impl Accuracy {
         ACCURACY_LADDER_US.into_iter().find(|us| u128::from(*us) * 1000 >= needed).map(Accuracy)
     }
 
-    /// In microseconds.
-    pub fn micros(self) -> u32 {
-        self.0
-    }
-
     /// SEQUENCE { seconds, [0] millis }: zero parts are left out.
     fn to_der(self) -> Vec<u8> {
         let (seconds, millis) = (self.0 / 1_000_000, self.0 % 1_000_000 / 1000);
@@ -75,20 +71,8 @@ impl Serial {
     }
 }
 
-/// GeneralizedTime of `ms` since 1970 as RFC 3161 wants it: seconds always, fraction without trailing
-/// zeros, `Z`; `None` before 1970 and after 9999-12-30.
-pub(super) fn generalized_time(ms: i64) -> Option<String> {
-    let instant = jiff::Timestamp::from_millisecond(ms).ok().filter(|_| ms >= 0)?;
-    let t = jiff::tz::Offset::UTC.to_datetime(instant);
-    let (year, month, day) = (t.year(), t.month(), t.day());
-    let mut text = format!("{year:04}{month:02}{day:02}{:02}{:02}{:02}", t.hour(), t.minute(), t.second());
-    let fraction = ms.rem_euclid(1000);
-    if fraction > 0 {
-        text.push_str(format!(".{fraction:03}").trim_end_matches('0'));
-    }
-    text.push('Z');
-    Some(text)
-}
+/// First instant after the years GeneralizedTime can write.
+const YEAR_10000: UtcMicros = UtcMicros(253_402_300_800_000_000);
 
 /// The parts every token of one unit shares.
 pub(super) struct TokenForm {
@@ -128,8 +112,8 @@ pub(super) struct Contents<'a> {
     /// Whole MessageImprint.
     pub imprint: &'a [u8],
     pub serial: Serial,
-    /// Milliseconds since 1970.
-    pub gen_time_ms: i64,
+    /// Cut to milliseconds when written.
+    pub gen_time: UtcMicros,
     pub accuracy: Accuracy,
     /// INTEGER contents octets.
     pub nonce: Option<&'a [u8]>,
@@ -144,9 +128,12 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// `None` when genTime cannot be written.
+    /// `None` when genTime lies outside the years 1970 to 9999.
     pub fn new(form: &TokenForm, c: &Contents<'_>) -> Option<Draft> {
-        let gen_time = element(tag::GENERALIZED_TIME, &[generalized_time(c.gen_time_ms)?.as_bytes()]);
+        if c.gen_time < UtcMicros(0) || c.gen_time >= YEAR_10000 {
+            return None;
+        }
+        let gen_time = element(tag::GENERALIZED_TIME, &[c.gen_time.generalized_time().as_bytes()]);
         let nonce = c.nonce.map(|n| element(tag::INTEGER, &[n])).unwrap_or_default();
         let serial = unsigned(c.serial.as_bytes());
         let accuracy = c.accuracy.to_der();
@@ -209,6 +196,18 @@ mod tests {
         TokenForm::new(&[0x30, 1, 9], &[vec![0x30, 0]], &[0x30, 0], &[2, 1, 5])
     }
 
+    fn contents(ms: i64, imprint: &[u8]) -> Contents<'_> {
+        Contents {
+            policy: &[6, 6, 4, 0, 0x8F, 0x67, 1, 1],
+            imprint,
+            serial: Serial([1; 16]),
+            gen_time: UtcMicros(ms * 1000),
+            accuracy: Accuracy(10_000),
+            nonce: None,
+            certificates: true,
+        }
+    }
+
     #[test]
     fn gen_time_has_seconds_no_trailing_zeros_and_midnight_of_the_next_day() {
         for (ms, text) in [
@@ -219,11 +218,15 @@ mod tests {
             (1_795_514_400_001, "20261124100000.001Z"),
             (1_795_564_799_999, "20261124235959.999Z"),
             (1_795_564_800_000, "20261125000000Z"),
+            (253_402_300_799_999, "99991231235959.999Z"),
         ] {
-            assert_eq!(generalized_time(ms).as_deref(), Some(text));
+            let draft = Draft::new(&form(), &contents(ms, &[0x30, 0])).unwrap();
+            let written = element(tag::GENERALIZED_TIME, &[text.as_bytes()]);
+            assert!(draft.tst_info.windows(written.len()).any(|w| w == written), "{text}");
         }
-        assert_eq!(generalized_time(-1), None);
-        assert_eq!(generalized_time(i64::MAX), None);
+        for ms in [-1, 253_402_300_800_000] {
+            assert!(Draft::new(&form(), &contents(ms, &[0x30, 0])).is_none());
+        }
     }
 
     #[test]
@@ -238,7 +241,7 @@ mod tests {
             (999_000, Some(1_000_000)),
             (999_001, None),
         ] {
-            assert_eq!(Accuracy::covering(Duration::from_micros(bound_us)).map(Accuracy::micros), step);
+            assert_eq!(Accuracy::covering(Duration::from_micros(bound_us)).map(|a| a.0), step);
         }
         assert_eq!(Accuracy::covering(Duration::MAX), None);
         assert_eq!(Accuracy(10_000).to_der(), [0x30, 3, 0x80, 1, 10]);
@@ -262,14 +265,13 @@ mod tests {
             let mut serial = Serial(serial);
             serial.0[0] &= 0x7F;
             let nonce_der = nonce.map(|n| rasn::der::encode(&rasn::types::Integer::from(n)).unwrap());
+            let imprint = Hash::Sha256.imprint_der(&digest);
             let contents = Contents {
-                policy: &[6, 6, 4, 0, 0x8F, 0x67, 1, 1],
-                imprint: &Hash::Sha256.imprint_der(&digest),
                 serial,
-                gen_time_ms,
                 accuracy: Accuracy(ACCURACY_LADDER_US[step]),
                 nonce: nonce_der.as_ref().map(|n| &n[2..]),
                 certificates,
+                ..contents(gen_time_ms, &imprint)
             };
             let draft = Draft::new(&form(), &contents).unwrap();
             let signed = draft.to_be_signed().to_vec();

@@ -10,9 +10,9 @@ use std::time::Duration;
 use p256::ecdsa::SigningKey;
 use p256::ecdsa::signature::hazmat::PrehashSigner;
 use p256::pkcs8::DecodePrivateKey;
-use pechat::clock::{Clock, HandSet};
+use pechat::clock::HandSet;
 use pechat::digest::hex;
-use pechat::keys::{Job, KeyError, KeyLabel, KeyPurpose, Keys, PinnedKey, PinnedKeys};
+use pechat::keys::{KeyError, KeyLabel, KeyPurpose, Keys, PinnedKey, PinnedKeys};
 use pechat::timestamp::{Answer, Authority, AuthorityError, RecordFn, UnitParts};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -113,13 +113,17 @@ impl Hierarchy {
     }
 }
 
-/// What the device does with the next jobs.
-pub type Device = Arc<dyn Fn(&Job) -> Result<(), KeyError> + Send + Sync>;
+/// What the device does before it signs; it may refuse, or move the clock meanwhile.
+pub type Device = Box<dyn Fn(&HandSet) -> Result<(), KeyError> + Send>;
+
+pub fn willing() -> Device {
+    Box::new(|_| Ok(()))
+}
 
 /// An authority and everything around it.
 pub struct Tsa {
     pub hierarchy: Hierarchy,
-    pub clock: HandSet,
+    pub clock: Arc<HandSet>,
     pub authority: Authority,
     /// Digests the device signed, and records made, in one order.
     pub events: Arc<Mutex<Vec<Event>>>,
@@ -134,15 +138,18 @@ pub enum Event {
 
 impl Tsa {
     pub fn new() -> Self {
-        Self::with(Duration::from_millis(3), 0, Arc::new(|_: &Job| Ok(())))
+        Self::with(Duration::from_millis(3), willing())
     }
 
-    /// `device` may refuse or delay a job before it is signed.
-    pub fn with(bound: Duration, not_before_us: i64, device: Device) -> Self {
-        let hierarchy = Hierarchy::new();
+    pub fn with(bound: Duration, device: Device) -> Self {
+        Self::after(Hierarchy::new(), 0, bound, device)
+    }
+
+    /// Behind a journal whose last time is `not_before_us`.
+    pub fn after(hierarchy: Hierarchy, not_before_us: i64, bound: Duration, device: Device) -> Self {
         let (clock, reader) = HandSet::synchronised(bound);
-        let events = Arc::new(Mutex::new(Vec::new()));
-        let keys = keys(&hierarchy, device, events.clone());
+        let (clock, events) = (Arc::new(clock), Arc::default());
+        let keys = keys(&hierarchy, clock.clone(), device, Arc::clone(&events));
         let authority = Authority::new(hierarchy.parts(), keys, reader, not_before_us).unwrap();
         let journal_works = Arc::new(AtomicBool::new(true));
         authority.record_with(record_fn(events.clone(), journal_works.clone()));
@@ -187,12 +194,12 @@ impl Tsa {
     }
 }
 
-pub fn keys(hierarchy: &Hierarchy, device: Device, events: Arc<Mutex<Vec<Event>>>) -> Keys {
+fn keys(hierarchy: &Hierarchy, clock: Arc<HandSet>, device: Device, events: Arc<Mutex<Vec<Event>>>) -> Keys {
     let (keys, mut jobs) = Keys::channel(hierarchy.pinned(), 16, Duration::from_secs(5)).unwrap();
     let key = hierarchy.signing_key();
     std::thread::spawn(move || {
         while let Some(job) = jobs.blocking_recv() {
-            let answer = device(&job).map(|()| {
+            let answer = device(&clock).map(|()| {
                 events.lock().unwrap().push(Event::Signed(job.digest));
                 let signature: p256::ecdsa::Signature = key.sign_prehash(&job.digest).unwrap();
                 signature.to_bytes().into()
@@ -203,7 +210,7 @@ pub fn keys(hierarchy: &Hierarchy, device: Device, events: Arc<Mutex<Vec<Event>>
     keys
 }
 
-pub fn record_fn(events: Arc<Mutex<Vec<Event>>>, works: Arc<AtomicBool>) -> RecordFn {
+fn record_fn(events: Arc<Mutex<Vec<Event>>>, works: Arc<AtomicBool>) -> RecordFn {
     Arc::new(move |id, detail| {
         let (events, works) = (events.clone(), works.clone());
         Box::pin(async move {
@@ -216,8 +223,9 @@ pub fn record_fn(events: Arc<Mutex<Vec<Event>>>, works: Arc<AtomicBool>) -> Reco
     })
 }
 
-/// An authority of other parts, for the refusals of `Authority::new`.
+/// An authority of other parts, for the refusals of `Authority::new`; nothing records for it.
 pub fn authority_of(hierarchy: &Hierarchy, parts: UnitParts) -> Result<Authority, AuthorityError> {
-    let (_, clock): (HandSet, Clock) = HandSet::synchronised(Duration::from_millis(3));
-    Authority::new(parts, keys(hierarchy, Arc::new(|_: &Job| Ok(())), Arc::default()), clock, 0)
+    let (clock, reader) = HandSet::synchronised(Duration::from_millis(3));
+    let keys = keys(hierarchy, Arc::new(clock), willing(), Arc::default());
+    Authority::new(parts, keys, reader, 0)
 }

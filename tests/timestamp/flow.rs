@@ -1,13 +1,13 @@
 //! Prepare, record, sign, record, release: what happens when one of the steps does not.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use pechat::clock::{ClockState, HandSet};
+use pechat::clock::ClockState;
 use pechat::digest::{Digest, hex};
-use pechat::keys::{Job, KeyError};
-use pechat::timestamp::{Authority, Hash, query, token_info, verify_sha256};
+use pechat::keys::KeyError;
+use pechat::timestamp::{Hash, query, token_info, verify_sha256};
 use serde_json::json;
 
 use crate::fixture::*;
@@ -15,10 +15,6 @@ use crate::{IMPRINT, decode};
 
 fn ask() -> Vec<u8> {
     query(Hash::Sha256, &IMPRINT, None, true)
-}
-
-fn device(answer: impl Fn() -> Result<(), KeyError> + Send + Sync + 'static) -> Tsa {
-    Tsa::with(Duration::from_millis(3), 0, Arc::new(move |_: &Job| answer()))
 }
 
 fn untrusted() -> ClockState {
@@ -88,36 +84,21 @@ async fn holdover_gives_tokens_and_the_record_says_so() {
 
 #[tokio::test]
 async fn a_clock_that_changes_during_the_hsm_call_withholds_the_token_and_that_is_recorded() {
-    let clock: Arc<Mutex<Option<HandSet>>> = Arc::default();
-    let shared = clock.clone();
-    let tsa = device(move || {
-        if let Some(clock) = shared.lock().unwrap().take() {
+    let tsa = Tsa::with(
+        Duration::from_millis(3),
+        Box::new(|clock| {
             clock.set(untrusted(), Duration::from_millis(3));
-        }
-        Ok(())
-    });
-    let (hand, reader) = HandSet::synchronised(Duration::from_millis(3));
-    *clock.lock().unwrap() = Some(hand);
-    let shared = clock.clone();
-    let keys = keys(
-        &tsa.hierarchy,
-        Arc::new(move |_: &Job| {
-            if let Some(clock) = &*shared.lock().unwrap() {
-                clock.set(untrusted(), Duration::from_millis(3));
-            }
             Ok(())
         }),
-        tsa.events.clone(),
     );
-    let authority = Authority::new(tsa.hierarchy.parts(), keys, reader, 0).unwrap();
-    authority.record_with(record_fn(tsa.events.clone(), Arc::new(AtomicBool::new(true))));
-    let answer = authority.answer(&ask(), "client").await;
+    let answer = tsa.ask(&ask()).await;
     assert_eq!(answer.outcome, "timeNotAvailable");
     let records = tsa.records();
     assert_eq!(records.len(), 2);
     assert_eq!(records[1].1["withheld"], records[0].1["serial"]);
     assert!(records[1].1["reason"].as_str().unwrap().starts_with("timeNotAvailable: "));
     assert_ne!(records[0].0, records[1].0);
+    assert!(matches!(tsa.events.lock().unwrap()[1], Event::Signed(_)));
 }
 
 #[tokio::test]
@@ -128,7 +109,7 @@ async fn every_fault_of_the_device_is_a_system_failure_with_its_reason() {
         (KeyError::Refused("CKR_DEVICE_ERROR".into()), Some(5)),
     ] {
         let text = fault.to_string();
-        let tsa = device(move || Err(fault.clone()));
+        let tsa = Tsa::with(Duration::from_millis(3), Box::new(move |_| Err(fault.clone())));
         let answer = tsa.ask(&ask()).await;
         assert_eq!((answer.outcome, answer.retry_after), ("systemFailure", retry_after), "{text}");
         assert!(tsa.openssl_text(&answer.reply).contains(&text));
@@ -141,11 +122,10 @@ async fn every_fault_of_the_device_is_a_system_failure_with_its_reason() {
 async fn an_expired_unit_is_a_system_failure_at_each_request() {
     let hierarchy = Hierarchy::new();
     hierarchy.certify("unit", "issuing", UNIT_EXTENSIONS, -1);
-    let authority = authority_of(&hierarchy, hierarchy.parts()).unwrap();
-    authority.record_with(record_fn(Arc::default(), Arc::new(AtomicBool::new(true))));
-    let answer = authority.answer(&ask(), "client").await;
+    let tsa = Tsa::after(hierarchy, 0, Duration::from_millis(3), willing());
+    let answer = tsa.ask(&ask()).await;
     assert_eq!((answer.outcome, answer.retry_after), ("systemFailure", None));
-    assert!(authority.stamp_batch(Digest::of(b"")).await.unwrap_err().to_string().contains("valid from"));
+    assert!(tsa.authority.stamp_batch(Digest::of(b"")).await.unwrap_err().to_string().contains("valid from"));
 }
 
 #[tokio::test]
@@ -171,21 +151,17 @@ async fn a_unit_needs_its_own_key_its_own_issuer_and_policies_that_are_oids() {
 
 #[tokio::test]
 async fn gen_time_waits_for_the_journals_last_time_and_never_falls_below_it() {
-    let soon = jiff::Timestamp::now().as_microsecond() + 150_000;
-    let tsa = Tsa::with(Duration::from_millis(3), soon, Arc::new(|_: &Job| Ok(())));
-    // Making the hierarchy took longer than that, so a second authority is set up at once.
-    let (_hand, reader) = HandSet::synchronised(Duration::from_millis(3));
-    let keys = keys(&tsa.hierarchy, Arc::new(|_: &Job| Ok(())), Arc::default());
-    let mark = jiff::Timestamp::now().as_microsecond() + 100_000;
-    let authority = Authority::new(tsa.hierarchy.parts(), keys, reader, mark).unwrap();
-    let token = authority.stamp_batch(Digest::of(b"x")).await.unwrap();
+    let hierarchy = Hierarchy::new();
+    let mark = jiff::Timestamp::now().as_microsecond() + 200_000;
+    let tsa = Tsa::after(hierarchy, mark, Duration::from_millis(3), willing());
+    let token = tsa.authority.stamp_batch(Digest::of(b"x")).await.unwrap();
     assert!(token_info(&token).unwrap().gen_time.0 >= mark);
 }
 
 #[tokio::test]
 async fn a_clock_far_behind_the_journal_gives_no_token() {
     let later = jiff::Timestamp::now().as_microsecond() + 3_600_000_000;
-    let tsa = Tsa::with(Duration::from_millis(3), later, Arc::new(|_: &Job| Ok(())));
+    let tsa = Tsa::after(Hierarchy::new(), later, Duration::from_millis(3), willing());
     let answer = tsa.ask(&ask()).await;
     assert_eq!((answer.outcome, answer.retry_after), ("timeNotAvailable", Some(30)));
     assert!(tsa.openssl_text(&answer.reply).contains("behind the last token's time"));

@@ -162,7 +162,7 @@ fn demonstrate(args: &DemoArgs) -> Result<(), DemoError> {
         println!(
             "\nThe appliance stays up ({seconds:.1} s so far). Try, in another directory or this one:\n"
         );
-        println!("{}", tour::commands(&appliance));
+        println!("{}", tour::commands(&appliance)?);
         println!("End it with `make demo-stop` or `{} demo --stop --dir {}`.", program(), args.dir.display());
         appliance.processes.leave_running();
     }
