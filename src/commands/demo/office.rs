@@ -27,8 +27,8 @@ pub struct Office {
 
 impl Identity {
     /// A fresh key and its request in `identities/`; the certificate's place is still empty.
-    pub fn with_key(place: &Place, name: &str, common_name: &str) -> Result<Identity, DemoError> {
-        let (key, request) = key_and_request(common_name)?;
+    pub fn with_key(place: &Place, name: &str) -> Result<Identity, DemoError> {
+        let (key, request) = key_and_request(name)?;
         place.write(&format!("identities/{name}.csr"), request)?;
         let key = place.write(&format!("identities/{name}.key"), key.as_bytes())?;
         Ok(Identity { cert: place.path(&format!("identities/{name}.pem")), key })
@@ -75,9 +75,7 @@ impl Office {
         role: &str,
         name: &str,
     ) -> Result<Identity, DemoError> {
-        let canonical = format!("{name}.{institution}.example.gov");
-        let common_name = if role == "registry-service" { &canonical } else { name };
-        let identity = Identity::with_key(place, name, common_name)?;
+        let identity = Identity::with_key(place, name)?;
         let csr = std::fs::read_to_string(place.path(&format!("identities/{name}.csr")))
             .map_err(|e| DemoError::file(&identity.cert, e))?;
         let body = json!({"institution": institution, "environment": "production", "role": role, "name": name, "csr": csr});
@@ -91,7 +89,11 @@ impl Office {
         if pending.get("certificate").is_some() {
             return Err(DemoError::Shown("a production certificate was issued without two officers".into()));
         }
-        let request = pending["id"].as_str().ok_or_else(|| unexpected(pending))?;
+        let request = match &pending["request"] {
+            Value::String(id) => id.clone(),
+            Value::Number(id) => id.to_string(),
+            _ => return Err(unexpected(pending)),
+        };
         let path = format!("/v1/certificate-requests/{request}/decision");
         let body =
             json!({"clause": "agree", "tbs_sha256": pending["tbs_sha256"], "reason": "identity checked"});

@@ -139,7 +139,7 @@ fn time_sources(place: &Place, ports: &Ports, processes: &mut Started) -> Result
 
 /// `pechat init` with both officers' requests; collects what clients need to trust.
 fn initialise(place: &Place, program: &Path, config: &Path) -> Result<(Identity, Identity), DemoError> {
-    let (first, second) = (Identity::with_key(place, "officer1", "officer1")?, Identity::with_key(place, "officer2", "officer2")?);
+    let (first, second) = (Identity::with_key(place, "officer1")?, Identity::with_key(place, "officer2")?);
     let officer = |name: &str| format!("{name}={}", place.path(&format!("identities/{name}.csr")).display());
     let mut init = Command::new(program);
     init.args(["init", "--config"]).arg(config);
