@@ -1,1 +1,62 @@
-//! (to be written)
+//! The command line: one subcommand a file in `commands/`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands;
+
+/// Signing and timestamp appliance: identities, RFC 3161 timestamps and journal seals from an HSM.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the appliance: mTLS API, timestamps, journals, certificates.
+    Serve(commands::serve::ServeArgs),
+    /// Run the process that owns the HSM token (started by serve or systemd).
+    Signer(commands::signer::SignerArgs),
+    /// Make keys in the HSM, certificates and the data directory; once.
+    Init(commands::init::InitArgs),
+    /// Check a configuration file and list every fault.
+    CheckConfig(commands::check_config::CheckConfigArgs),
+    /// Verify receipts, journal exports and tokens with files and public keys alone.
+    Verify(commands::verify::VerifyArgs),
+    /// Stamp files and seal records from a register's side.
+    Client(commands::client::ClientArgs),
+    /// Say in one screen how a running appliance is.
+    Status(commands::status::StatusArgs),
+    /// Measure what an appliance depends on and say what to do about each fault.
+    Doctor(commands::doctor::DoctorArgs),
+    /// Show everything on a throw-away appliance on this machine.
+    Demo(commands::demo::DemoArgs),
+}
+
+/// Reads the command line and runs the command.
+pub fn run() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(args) => finish(commands::serve::run(args)),
+        Command::Signer(args) => finish(commands::signer::run(args)),
+        Command::Init(args) => finish(commands::init::run(args)),
+        Command::CheckConfig(args) => finish(commands::check_config::run(args)),
+        Command::Verify(args) => commands::verify::run(args),
+        Command::Client(args) => commands::client::run(args),
+        Command::Status(args) => commands::status::run(args),
+        Command::Doctor(args) => commands::doctor::run(args),
+        Command::Demo(args) => commands::demo::run(args),
+    }
+}
+
+fn finish<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("pechat: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

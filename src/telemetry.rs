@@ -53,6 +53,10 @@ pub mod name {
     pub const CLOCK_SOURCES: &str = "clock_sources_agreeing";
     /// Gauge, 1 when signing works.
     pub const SIGNER_READY: &str = "signer_ready";
+    /// Counter.
+    pub const SIGNER_RESTARTS: &str = "signer_restarts";
+    /// Gauge: keys that gave a wrong signature.
+    pub const KEYS_FROZEN: &str = "keys_frozen";
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -98,6 +102,10 @@ pub struct Snapshot {
     pub clock: ClockStatus,
     /// The signer.
     pub signer: SignerState,
+    /// How often the signer was started again.
+    pub signer_restarts: u64,
+    /// Keys that gave a wrong signature.
+    pub keys_frozen: usize,
     /// Requests being answered.
     pub in_flight: u32,
 }
@@ -172,6 +180,10 @@ impl Snapshot {
         r.register(name::IN_FLIGHT, "Requests being answered", gauge(self.in_flight.into()));
         let ready = i64::from(self.signer == SignerState::Ready);
         r.register(name::SIGNER_READY, "1: the HSM signs", gauge(ready));
+        const RESTARTS: &str = "Starts of the signer after its first";
+        r.register(name::SIGNER_RESTARTS, RESTARTS, ConstCounter::new(self.signer_restarts));
+        const FROZEN: &str = "Keys that gave a wrong signature and are refused until restart";
+        r.register(name::KEYS_FROZEN, FROZEN, gauge(self.keys_frozen as i64));
         self.register_clock(&mut r);
         r
     }
@@ -209,7 +221,8 @@ fn word(state: &ClockState) -> &'static str {
 /// when logging is set up already.
 pub fn log_to_stderr(json: bool) {
     let filter = EnvFilter::try_from_env("PECHAT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
     let _ = if json { log.json().try_init() } else { log.try_init() };
 }
 
@@ -220,13 +233,24 @@ mod tests {
 
     fn snapshot() -> Snapshot {
         let state = ClockState::Untrusted { reason: "step".into(), detail: "the clock jumped".into() };
-        let (since, sources) = (UtcMicros(0), Vec::new());
+        let clock = ClockStatus {
+            state,
+            since: UtcMicros(0),
+            bound_us: None,
+            quorum: 3,
+            sources: Vec::new(),
+            age_ms: None,
+            leap: None,
+            warnings: Vec::new(),
+        };
         Snapshot {
             journal: JournalStats { entries: 7, ..JournalStats::default() },
             journals: 5,
             journal_failed: false,
-            clock: ClockStatus { state, since, bound_us: None, quorum: 3, sources },
+            clock,
             signer: SignerState::Ready,
+            signer_restarts: 0,
+            keys_frozen: 0,
             in_flight: 2,
         }
     }

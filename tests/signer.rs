@@ -175,7 +175,7 @@ async fn a_pin_changed_behind_a_running_signer_is_tried_once_at_its_restart() {
     let restarts = keys.control().unwrap().restarts();
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(keys.control().unwrap().restarts(), restarts);
-    assert!(matches!(keys.state(), SignerState::Down { reason } if refused(reason)));
+    assert!(matches!(keys.state(), SignerState::Down { reason } if refused(reason.clone())));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

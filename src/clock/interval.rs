@@ -38,11 +38,6 @@ impl Interval {
         let above = i128::from(self.hi) - i128::from(point);
         below.abs().max(above.abs()).try_into().unwrap_or(i64::MAX)
     }
-
-    /// How far `point` lies outside; zero when inside.
-    pub fn misses_by(&self, point: i64) -> i64 {
-        self.lo.saturating_sub(point).max(point.saturating_sub(self.hi)).max(0)
-    }
 }
 
 /// What an oscillator wrong by `ppm` can gain or lose in `age` nanoseconds.
@@ -232,8 +227,6 @@ mod tests {
     fn the_bound_is_the_worst_corner() {
         assert_eq!(i(-30, 10).farthest(0), 30);
         assert_eq!(i(20, 30).farthest(0), 30);
-        assert_eq!(i(20, 30).misses_by(0), 20);
-        assert_eq!(i(-5, 30).misses_by(0), 0);
         assert_eq!(i(i64::MIN, i64::MAX).farthest(0), i64::MAX);
     }
 

@@ -1,10 +1,12 @@
 //! Trusted time: a value with evidence, or the reason why there is none.
 //!
 //! chronyd *disciplines* the system clock; this module *verifies* it against several servers and decides for every
-//! permit. [`interval`] and [`state`] are pure; [`ntp`] and [`system`] are the edges; two threads of its own feed
+//! permit. [`interval`], [`judge`] and [`transition`] are pure; [`ntp`] and [`system`] are the edges; two threads of its own feed
 //! the request path, which reads one atomically swapped state and three clocks.
 
 pub mod config;
+pub mod event;
+mod hand;
 pub mod interval;
 pub mod judge;
 pub mod ntp;
@@ -12,6 +14,7 @@ mod poller;
 pub mod reply;
 pub mod state;
 pub mod system;
+pub mod transition;
 mod utc;
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -24,9 +27,11 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 pub use self::config::{ClockConfig, ClockError};
-use self::judge::{Live, Lost, Reason, Rules, Seen};
-pub use self::state::Transition;
-use self::state::{Event, Evidence, Standing, State};
+use self::event::Event;
+pub use self::event::Transition;
+pub use self::hand::HandSet;
+use self::judge::{Live, Lost, Rules, Seen};
+use self::state::{Evidence, State};
 use self::system::{Machine, System};
 pub use self::utc::UtcMicros;
 
@@ -231,7 +236,8 @@ impl Inner {
     fn happened(&self, event: Event) {
         let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = self.look();
-        let (next, transitions) = state::apply(State::clone(&self.state.load()), event, &seen, &self.rules);
+        let (next, transitions) =
+            transition::apply(State::clone(&self.state.load()), event, &seen, &self.rules);
         self.state.store(Arc::new(next));
         for transition in transitions {
             tracing::info!(reason = transition.reason, detail = transition.detail, to = ?transition.to, "clock");
@@ -316,6 +322,11 @@ impl Clock {
         UtcMicros(self.0.mark.load(Ordering::Acquire))
     }
 
+    /// No reading below `mark` will be permitted: the latest time that a journal found at start.
+    pub fn raise_high_water(&self, mark: UtcMicros) {
+        self.0.mark.fetch_max(mark.0, Ordering::AcqRel);
+    }
+
     /// No permits until [`Clock::acknowledge`]; `by` says who and why.
     pub fn stop(&self, by: &str) {
         self.0.happened(Event::Stop { by: by.to_owned() });
@@ -324,98 +335,5 @@ impl Clock {
     /// An officer has looked at a contradiction, a large step, a regress or a stop: trust may be earned again.
     pub fn acknowledge(&self, by: &str) {
         self.0.happened(Event::Acknowledge { by: by.to_owned() });
-    }
-}
-
-/// The writing end, for tests: a clock set by hand, real REALTIME underneath.
-pub struct HandSet(Arc<Inner>);
-
-impl HandSet {
-    /// A clock that is Synchronised with the given bound.
-    pub fn synchronised(bound: Duration) -> (HandSet, Clock) {
-        let config = ClockConfig::of(Vec::<String>::new());
-        let inner = Arc::new(Inner::new(Arc::new(System), &config, Vec::new(), None, None));
-        let hand = HandSet(Arc::clone(&inner));
-        hand.set(ClockState::Synchronised, bound);
-        (hand, Clock(inner))
-    }
-
-    /// Puts the clock into a state; permits given before fail their confirm.
-    pub fn set(&self, state: ClockState, bound: Duration) {
-        let seen = self.0.glance();
-        let mut next = State::clone(&self.0.state.load());
-        next.standing = standing_of(state, seen.time.raw);
-        next.evidence = Evidence::ByHand(i64::try_from(bound.as_nanos()).unwrap_or(i64::MAX));
-        next.generation += 1;
-        next.since = seen.utc();
-        self.0.state.store(Arc::new(next));
-    }
-}
-
-fn standing_of(state: ClockState, raw: i64) -> Standing {
-    match state {
-        ClockState::Synchronised => Standing::Synchronised,
-        ClockState::Holdover => Standing::Holdover { since_raw: raw },
-        ClockState::Untrusted { reason, detail } => {
-            let known = [
-                Reason::Startup,
-                Reason::Bound,
-                Reason::Expired,
-                Reason::Step,
-                Reason::Contradiction,
-                Reason::Disruption,
-                Reason::Leap,
-                Reason::Regress,
-                Reason::Operator,
-            ];
-            let found = known.into_iter().find(|r| r.word() == reason);
-            Standing::Untrusted { reason: found.unwrap_or(Reason::Operator), detail }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_hand_set_clock_gives_exactly_the_bound_it_was_given() {
-        let (_hand, clock) = HandSet::synchronised(Duration::from_millis(12));
-        let permit = clock.permit().unwrap();
-        assert_eq!((permit.reading.bound, permit.reading.holdover), (Duration::from_millis(12), false));
-        assert_eq!(permit.confirm(&clock), Ok(()));
-        assert_eq!(clock.status().bound_us, Some(12_000));
-    }
-
-    #[test]
-    fn a_permit_does_not_outlive_a_change_made_by_hand() {
-        let (hand, clock) = HandSet::synchronised(Duration::from_millis(1));
-        let permit = clock.permit().unwrap();
-        hand.set(ClockState::Holdover, Duration::from_millis(2));
-        assert_eq!(permit.confirm(&clock).unwrap_err().reason, "changed");
-        assert!(clock.permit().unwrap().reading.holdover);
-        let step = ClockState::Untrusted { reason: "step".into(), detail: "set by 1 s".into() };
-        hand.set(step.clone(), Duration::ZERO);
-        let refusal = clock.permit().unwrap_err();
-        assert_eq!(refusal.to_string(), "the clock is not trusted (step): set by 1 s");
-        assert_eq!(clock.status().state, step);
-    }
-
-    #[test]
-    fn times_of_permits_never_decrease_across_threads() {
-        let (_hand, clock) = HandSet::synchronised(Duration::from_millis(1));
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    let mut last = UtcMicros(0);
-                    for _ in 0..10_000 {
-                        let at = clock.permit().unwrap().reading.utc;
-                        assert!(at >= last);
-                        last = at;
-                    }
-                });
-            }
-        });
-        assert!(clock.permit().unwrap().reading.utc <= clock.high_water());
     }
 }

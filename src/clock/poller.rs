@@ -8,10 +8,10 @@ use tokio::task::JoinSet;
 
 use super::Inner;
 use super::config::{ClockConfig, ClockError};
+use super::event::{Event, Finding, Heard, Unheard};
 use super::interval::History;
 use super::ntp::{self, Answer};
 use super::reply::Fault;
-use super::state::{Event, Finding, Heard, Unheard};
 use super::system::{Machine, StepWatch, Wake};
 
 /// A source that asks for less is asked at most this rarely.
@@ -143,10 +143,10 @@ impl Poller {
             }) else {
                 return;
             };
-            let findings = self.round().await;
+            let round = self.round().await;
             let Some(inner) = inner.upgrade() else { return };
             inner.poll_alive();
-            inner.happened(Event::Round(findings));
+            inner.happened(round);
             drop(inner);
             tokio::select! {
                 () = tokio::time::sleep(jittered(self.poll)) => {}
@@ -156,18 +156,20 @@ impl Poller {
     }
 
     /// All due sources at once; the round lasts as long as its slowest answer, at most the timeout.
-    async fn round(&mut self) -> Vec<Finding> {
+    async fn round(&mut self) -> Event {
         self.resolve().await;
         let mut asked = JoinSet::new();
+        let mut answers: Vec<Option<Result<Answer, Fault>>> = self.sources.iter().map(|_| None).collect();
         for (index, source) in self.sources.iter_mut().enumerate() {
             let Some(address) = source.address else { continue };
             if !source.due() {
                 continue;
             }
+            // Stands if the exchange dies; a source that was asked must not be heard through an older answer.
+            answers[index] = Some(Err(Fault::Network("the exchange broke off".to_owned())));
             let (machine, timeout) = (Arc::clone(&self.machine), self.timeout);
             asked.spawn(async move { (index, ntp::ask(address, machine.as_ref(), timeout).await) });
         }
-        let mut answers: Vec<Option<Result<Answer, Fault>>> = self.sources.iter().map(|_| None).collect();
         while let Some(done) = asked.join_next().await {
             if let Ok((index, answer)) = done {
                 answers[index] = Some(answer);
@@ -175,14 +177,12 @@ impl Poller {
         }
         let now = self.machine.read();
         let (poll, rho_ppm) = (self.poll, self.rho_ppm);
-        self.sources
-            .iter_mut()
-            .zip(answers)
-            .map(|(source, answer)| Finding {
-                source: source.name.clone(),
-                heard: source.take(answer, poll, rho_ppm).and_then(|leap| source.speak(&now, rho_ppm, leap)),
-            })
-            .collect()
+        let heard = |(source, answer): (&mut Source, Option<Result<Answer, Fault>>)| Finding {
+            source: source.name.clone(),
+            heard: source.take(answer, poll, rho_ppm).and_then(|leap| source.speak(&now, rho_ppm, leap)),
+        };
+        let findings = self.sources.iter_mut().zip(answers).map(heard).collect();
+        Event::Round { findings, at_raw: now.raw }
     }
 
     /// Names are looked up until they have an address and then never again: an answer that moves is an attack surface.

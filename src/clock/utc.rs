@@ -1,12 +1,12 @@
 //! UTC as the product writes it: microseconds inside, ISO 8601 and GeneralizedTime outside.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
 
 /// UTC, microseconds since 1970-01-01T00:00:00Z.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
 pub struct UtcMicros(pub i64);
 
 impl UtcMicros {

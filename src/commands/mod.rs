@@ -1,1 +1,15 @@
+//! One file a command; `serve` is the only one that knows the whole.
+
+/// Where the configuration is looked for unless the command line says otherwise.
+pub const CONFIG_PATH: &str = "/etc/pechat/pechat.toml";
+
+pub mod check_config;
+pub mod client;
+pub mod demo;
+pub mod doctor;
+pub mod init;
+mod layout;
+pub mod serve;
 pub mod signer;
+pub mod status;
+pub mod verify;

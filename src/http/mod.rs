@@ -15,6 +15,7 @@ pub mod institution;
 pub mod journal;
 pub mod limit;
 pub mod listen;
+pub mod overview;
 pub mod pace;
 pub mod problem;
 pub mod public;
@@ -116,7 +117,8 @@ pub const ROUTES: &[Route] = &[
 ];
 
 /// Paths of the plain listeners, for the metrics.
-pub const PLAIN: &[&str] = &["/livez", "/readyz", "/checkpoint", "/crl/{file}", "/ca/{file}", "/metrics"];
+pub const PLAIN: &[&str] =
+    &["/livez", "/readyz", "/checkpoint", "/crl/{file}", "/ca/{file}", "/metrics", "/status"];
 
 fn api_routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Description::openapi())
@@ -168,7 +170,10 @@ pub fn public(app: App) -> Router {
 
 /// The metrics listener's router.
 pub fn metrics(app: App) -> Router {
-    let router = Router::new().route("/metrics", get(status::metrics)).fallback(unknown_route);
+    let router = Router::new()
+        .route("/metrics", get(status::metrics))
+        .route("/status", get(status::overview))
+        .fallback(unknown_route);
     router.layer(from_fn_with_state(app.clone(), gate::unmetered)).with_state(app)
 }
 

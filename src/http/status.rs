@@ -12,11 +12,13 @@ use tokio::sync::Mutex;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::overview::Overview;
 use super::problem::Problem;
 use super::{App, version};
 use crate::clock::ClockStatus;
 use crate::digest::Digest;
 use crate::journal::JournalStats;
+use crate::keys::client::SignerControl;
 use crate::keys::{KeyLabel, KeyPurpose, SignerState};
 use crate::telemetry::Snapshot;
 
@@ -46,6 +48,14 @@ pub struct Hsm {
     /// Whether signing works.
     #[serde(flatten)]
     signer: SignerState,
+    /// Process id of the signer.
+    pid: Option<u32>,
+    /// How often it was started again.
+    restarts: u64,
+    /// Why signing last stopped, if it ever did.
+    last_error: Option<String>,
+    /// Keys that gave a wrong signature; refused until the service restarts.
+    frozen: Vec<KeyLabel>,
     /// The pinned keys.
     keys: Vec<Key>,
 }
@@ -64,7 +74,15 @@ fn hsm_of(app: &App) -> Hsm {
         label: key.label.clone(),
         purpose: key.purpose,
     });
-    Hsm { signer: app.keys.state(), keys: keys.collect() }
+    let control = app.keys.control();
+    Hsm {
+        signer: app.keys.state(),
+        pid: control.and_then(SignerControl::pid),
+        restarts: control.map_or(0, SignerControl::restarts),
+        last_error: control.and_then(SignerControl::last_error),
+        frozen: app.keys.frozen(),
+        keys: keys.collect(),
+    }
 }
 
 /// The HSM: state of the signer, pinned keys.
@@ -126,10 +144,17 @@ pub async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
         journal_failed: app.journals.failed().is_some(),
         clock: app.clock.status(),
         signer: app.keys.state(),
+        signer_restarts: app.keys.control().map_or(0, SignerControl::restarts),
+        keys_frozen: app.keys.frozen().len(),
         in_flight: app.front.clients().in_flight(),
     };
     let text = app.front.metrics().text(&now).map_err(|_| Problem::internal())?;
     Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
+}
+
+/// `/status` of the metrics listener: what `pechat status` prints.
+pub async fn overview(State(app): State<App>) -> axum::Json<Overview> {
+    axum::Json(Overview::of(&app).await)
 }
 
 /// Whether the appliance can do its work, tried out.

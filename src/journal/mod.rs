@@ -3,14 +3,26 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::{oneshot, watch};
 
+use self::batch::{Sequencer, Target};
+use self::lookup::Lookup;
+use self::queue::{Command, Queue};
+use self::sealer::Sealer;
+use self::state::Shared;
 use crate::clock::{Clock, UtcMicros};
 use crate::digest::Digest;
 use crate::institution::InstitutionId;
 use crate::keys::{KeyLabel, Keys};
+
+/// Submissions of one request at most.
+const SUBMISSIONS_MAX: usize = 4096;
+/// Bytes of one own entry's detail at most.
+const DETAIL_MAX: usize = 256 << 10;
 
 /// Name of a journal within the appliance: 1 to 63 of `a-z`, `0-9`, `-`, beginning with a letter.
 /// The appliance's own journals begin with `own.`, which no caller may use.
@@ -20,8 +32,12 @@ pub struct JournalName(String);
 
 impl TryFrom<String> for JournalName {
     type Error = JournalError;
-    fn try_from(_text: String) -> Result<Self, JournalError> {
-        todo!()
+    fn try_from(text: String) -> Result<Self, JournalError> {
+        let fits = (1..=63).contains(&text.len())
+            && text.starts_with(|c: char| c.is_ascii_lowercase())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        let own = OwnJournal::ALL.iter().any(|own| own.name() == text);
+        if fits || own { Ok(Self(text)) } else { Err(JournalError::BadName(text)) }
     }
 }
 impl From<JournalName> for String {
@@ -47,6 +63,28 @@ pub enum OwnJournal {
     Clock,
     /// `own.events`: start, stop, officers' acts, journals opened.
     Events,
+}
+
+impl OwnJournal {
+    /// All of them.
+    pub const ALL: [OwnJournal; 4] =
+        [OwnJournal::Timestamps, OwnJournal::Certificates, OwnJournal::Clock, OwnJournal::Events];
+
+    /// Its journal name.
+    pub fn name(self) -> &'static str {
+        match self {
+            OwnJournal::Timestamps => "own.timestamps",
+            OwnJournal::Certificates => "own.certificates",
+            OwnJournal::Clock => "own.clock",
+            OwnJournal::Events => "own.events",
+        }
+    }
+}
+
+impl From<OwnJournal> for JournalName {
+    fn from(own: OwnJournal) -> JournalName {
+        JournalName(own.name().to_owned())
+    }
 }
 
 /// 16 bytes chosen by the client, unique within the journal; 32 hex digits (or a UUID) in JSON.
@@ -161,10 +199,40 @@ pub struct Parts {
     pub segment_bytes: u64,
 }
 
-/// All journals of one appliance. Cheap to clone.
+/// Settings beside [`Parts`]; the defaults are right outside of tests.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tuning {
+    /// Free bytes below which new entries are refused; `None`: 5 % of the file system or 1 GiB,
+    /// whichever is smaller.
+    pub low_water_bytes: Option<u64>,
+    /// Full tiles kept in memory over all trees (about 16 KiB each); `None`: 4,096.
+    pub tiles_in_memory: Option<usize>,
+    /// Bounds of the queue before the sequencer.
+    pub limits: queue::Limits,
+}
+
+/// All journals of one appliance. Cheap to clone. When the last handle is dropped, what is queued
+/// is still written, the threads end and the directory's lock is released.
 #[derive(Clone)]
 pub struct Journals(Arc<Inner>);
-struct Inner {}
+
+struct Inner {
+    shared: Arc<Shared>,
+    queue: Arc<Queue>,
+    sequencer: Mutex<Option<JoinHandle<()>>>,
+    sealer: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.queue.close();
+        self.sealer.abort();
+        if let Some(thread) = self.sequencer.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let _ = thread.join();
+        }
+        self.shared.keeper.stop();
+    }
+}
 
 /// Counters for `/metrics` and `status`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -186,95 +254,242 @@ pub struct JournalStats {
 impl Journals {
     /// Recovers what the directory holds and starts the sequencer thread and the sealer task
     /// (needs a tokio runtime).
-    pub async fn open(_parts: Parts) -> Result<Journals, JournalError> {
-        todo!()
+    pub async fn open(parts: Parts) -> Result<Journals, JournalError> {
+        Self::open_tuned(parts, Tuning::default()).await
     }
-    /// Opens a journal for an institution; entry 0 is its charter.
+
+    /// [`Journals::open`] with other settings.
+    pub async fn open_tuned(parts: Parts, tuning: Tuning) -> Result<Journals, JournalError> {
+        let (target, sealed_by) = watch::channel(Target::default());
+        let Parts { dir, site, keys, head_key, stamp, clock, segment_bytes } = parts;
+        let origin = format!("{site}/root");
+        let start = move || start(&dir, site, clock, segment_bytes, tuning, target);
+        let started = tokio::task::spawn_blocking(start).await;
+        let (shared, queue, thread) =
+            started.map_err(|e| JournalError::Storage(format!("the journal could not start: {e}")))??;
+        let sealer = Sealer { keys, head_key, stamp, origin, queue: Arc::clone(&queue), target: sealed_by };
+        let sealer = tokio::spawn(sealer.run());
+        let journals =
+            Journals(Arc::new(Inner { shared, queue, sequencer: Mutex::new(Some(thread)), sealer }));
+        journals.open_own().await?;
+        Ok(journals)
+    }
+
+    async fn open_own(&self) -> Result<(), JournalError> {
+        for own in OwnJournal::ALL {
+            match self.create_any(own.into(), None).await {
+                Ok(_) | Err(JournalError::Exists(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a journal for an institution; entry 0 is its charter. Returns when that is durable.
     pub async fn create(
         &self,
-        _name: JournalName,
-        _institution: InstitutionId,
+        name: JournalName,
+        institution: InstitutionId,
     ) -> Result<JournalInfo, JournalError> {
-        todo!()
+        if is_own(&name) {
+            return Err(JournalError::BadName(name.into()));
+        }
+        self.create_any(name, Some(institution)).await
     }
+
+    async fn create_any(
+        &self,
+        name: JournalName,
+        institution: Option<InstitutionId>,
+    ) -> Result<JournalInfo, JournalError> {
+        self.ask(|reply| Command::Create { name, institution, reply }).await
+    }
+
     /// A control entry; returns when it is durable (not yet sealed). Works while the clock is
-    /// untrusted (the entry then says so in its bound).
+    /// untrusted (the entry then says so in its bound, `u32::MAX`, and repeats the last trusted time).
+    /// The same id and detail again return where the entry stands.
     pub async fn record(
         &self,
-        _own: OwnJournal,
-        _id: RequestId,
-        _detail: Vec<u8>,
+        own: OwnJournal,
+        id: RequestId,
+        detail: Vec<u8>,
     ) -> Result<Recorded, JournalError> {
-        todo!()
+        if detail.len() > DETAIL_MAX {
+            let bytes = detail.len();
+            return Err(JournalError::NotNow(format!("a detail has at most {DETAIL_MAX} bytes, not {bytes}")));
+        }
+        let journal = self.0.shared.journal(own.name())?;
+        let digest = Digest::of(&detail);
+        self.ask(|reply| Command::Record { journal, id, detail, digest, reply }).await
     }
+
     /// Appends digests; returns when they are durable and sealed. One [`receipt::RangeReceipt`] a
     /// contiguous run; digests sealed before (same id, same digest) return the receipt they had.
+    /// Receipts come in order of sequence; `expect` is not compared when nothing is new.
     pub async fn seal(
         &self,
-        _journal: &JournalName,
-        _submissions: Vec<Submission>,
-        _expect: Option<u64>,
+        journal: &JournalName,
+        submissions: Vec<Submission>,
+        expect: Option<u64>,
     ) -> Result<Vec<receipt::RangeReceipt>, JournalError> {
-        todo!()
+        if submissions.is_empty() || submissions.len() > SUBMISSIONS_MAX {
+            return Err(JournalError::Count(submissions.len()));
+        }
+        if is_own(journal) {
+            return Err(JournalError::Unknown(journal.as_str().to_owned()));
+        }
+        let journal = self.0.shared.journal(journal.as_str())?;
+        let to = Arc::clone(&journal);
+        let placed = self.ask(|reply| Command::Seal { journal: to, submissions, expect, reply }).await?;
+        Lookup(&self.0.shared).placed(&journal, placed)
     }
+
     /// The receipt (text, `journal-design.md` section 4.3) of one sealed entry; always the same bytes.
-    pub async fn receipt(&self, _journal: &JournalName, _seq: u64) -> Result<String, JournalError> {
-        todo!()
+    pub async fn receipt(&self, journal: &JournalName, seq: u64) -> Result<String, JournalError> {
+        let journal = self.0.shared.journal(journal.as_str())?;
+        let (entry, path, proof) = Lookup(&self.0.shared).single(&journal, seq)?;
+        Ok(receipt::single_text(&entry, &path, &proof))
     }
+
     /// Range receipt of `count` entries from `first`, against the newest seal.
     pub async fn range(
         &self,
-        _journal: &JournalName,
-        _first: u64,
-        _count: u64,
+        journal: &JournalName,
+        first: u64,
+        count: u64,
     ) -> Result<receipt::RangeReceipt, JournalError> {
-        todo!()
+        let journal = self.0.shared.journal(journal.as_str())?;
+        Lookup(&self.0.shared).range(&journal, first, count)
     }
+
     /// The journal's newest sealed head, with its path to the signed and stamped root checkpoint.
-    pub async fn head(&self, _journal: &JournalName) -> Result<receipt::HeadProof, JournalError> {
-        todo!()
+    pub async fn head(&self, journal: &JournalName) -> Result<receipt::HeadProof, JournalError> {
+        let journal = self.0.shared.journal(journal.as_str())?;
+        Lookup(&self.0.shared).head(&journal)
     }
+
     /// RFC 6962 consistency path between two sizes of the journal's tree.
     pub async fn consistency(
         &self,
-        _journal: &JournalName,
-        _old: u64,
-        _new: u64,
+        journal: &JournalName,
+        old: u64,
+        new: u64,
     ) -> Result<Vec<Digest>, JournalError> {
-        todo!()
+        let journal = self.0.shared.journal(journal.as_str())?;
+        Lookup(&self.0.shared).consistency(&journal, old, new)
     }
+
     /// The newest signed root checkpoint (signed note text).
     pub async fn root_checkpoint(&self) -> Result<String, JournalError> {
-        todo!()
+        let seal = self.0.shared.newest_seal();
+        seal.map(|seal| seal.note.clone()).ok_or_else(|| JournalError::NotNow("nothing is sealed yet".into()))
     }
+
     /// Writes the journal's export (see `docs/formats/journal.md`) to `out`.
-    pub async fn export(&self, _journal: &JournalName) -> Result<Vec<u8>, JournalError> {
-        todo!()
+    pub async fn export(&self, journal: &JournalName) -> Result<Vec<u8>, JournalError> {
+        let journal = self.0.shared.journal(journal.as_str())?;
+        let shared = Arc::clone(&self.0.shared);
+        let write = move || Lookup(&shared).export(&journal);
+        let written = tokio::task::spawn_blocking(write).await;
+        written.map_err(|e| JournalError::Storage(format!("the export ended: {e}")))?
     }
+
     /// The journal, if there is one.
-    pub fn info(&self, _journal: &JournalName) -> Option<JournalInfo> {
-        todo!()
+    pub fn info(&self, journal: &JournalName) -> Option<JournalInfo> {
+        self.0.shared.journal(journal.as_str()).ok().map(|journal| journal.info())
     }
+
     /// All journals, own ones included.
     pub fn list(&self) -> Vec<JournalInfo> {
-        todo!()
+        self.0.shared.journals().iter().map(|journal| journal.info()).collect()
     }
-    /// The details of an own journal's entry, as recorded.
-    pub async fn detail(&self, _own: OwnJournal, _seq: u64) -> Result<Vec<u8>, JournalError> {
-        todo!()
+
+    /// The details of an own journal's entry, as recorded; of entry 0 the charter.
+    pub async fn detail(&self, own: OwnJournal, seq: u64) -> Result<Vec<u8>, JournalError> {
+        let journal = self.0.shared.journal(own.name())?;
+        Lookup(&self.0.shared).detail(&journal, seq)
     }
+
     /// Time of the last durable entry anywhere: the clock may never be read below it.
     pub fn last_time(&self) -> Option<UtcMicros> {
-        todo!()
+        self.0.shared.last_time()
     }
+
     /// For metrics.
     pub fn stats(&self) -> JournalStats {
-        todo!()
+        self.0.shared.stats()
     }
+
     /// The storage error that stopped the journal, if one did.
     pub fn failed(&self) -> Option<String> {
-        todo!()
+        self.0.shared.failure().map(str::to_owned)
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, JournalError>>) -> Command,
+    ) -> Result<T, JournalError> {
+        if let Some(why) = self.0.shared.failure() {
+            return Err(JournalError::Storage(why.to_owned()));
+        }
+        let (reply, answer) = oneshot::channel();
+        self.0.queue.push(command(reply))?;
+        answer.await.unwrap_or_else(|_| Err(JournalError::Storage("the sequencer is gone".into())))
     }
 }
 
+type Started = (Arc<Shared>, Arc<Queue>, JoinHandle<()>);
+
+fn start(
+    dir: &std::path::Path,
+    site: String,
+    clock: Clock,
+    segment_bytes: u64,
+    tuning: Tuning,
+    target: watch::Sender<Target>,
+) -> Result<Started, JournalError> {
+    let storage = |e: std::io::Error| JournalError::Storage(format!("cannot start a journal thread: {e}"));
+    let keeper = tiles::Keeper::start(tuning.tiles_in_memory).map_err(storage)?;
+    let shared = Arc::new(Shared::new(site, dir.join("tiles"), keeper));
+    let recovered = recover::recover(&shared, dir, segment_bytes, tuning.low_water_bytes)?;
+    let mut limits = tuning.limits;
+    limits.batch_bytes = limits.batch_bytes.min(log::segment_size(segment_bytes) as usize / 2);
+    let queue = Arc::new(Queue::new(limits));
+    let recover::Recovered { log, replica, journals } = recovered;
+    let (of_thread, in_thread) = (Arc::clone(&shared), Arc::clone(&queue));
+    let mut sequencer = Sequencer::new(of_thread, in_thread, log, clock, replica, target);
+    for (journal, index) in journals {
+        sequencer.adopt(journal, index)?;
+    }
+    let thread = std::thread::Builder::new().name("journal".into()).spawn(move || sequencer.run());
+    Ok((shared, queue, thread.map_err(storage)?))
+}
+
+fn is_own(name: &JournalName) -> bool {
+    name.as_str().starts_with("own.")
+}
+
+fn charter_text(origin: &str, institution: Option<&InstitutionId>, opened: UtcMicros) -> String {
+    let institution = institution.map(|id| id.as_str().to_owned());
+    entry::Charter { origin: origin.to_owned(), institution, opened: opened.iso8601() }.text()
+}
+
+mod batch;
+pub mod checkpoint;
+pub mod entry;
+pub mod export;
+mod log;
+mod lookup;
+pub mod queue;
 pub mod receipt;
+mod recover;
+pub mod record;
+pub mod replay;
+mod replica;
+mod reserve;
+mod sealer;
+mod segments;
+mod state;
+mod tiles;
+pub mod tree;
+pub mod verify;

@@ -138,7 +138,7 @@ impl From<Error> for HsmError {
             | RvError::MechanismParamInvalid => CallClass::Request,
             _ => CallClass::Fatal,
         };
-        Self::Call { call: format!("C_{call}"), code: format!("{code:?}"), class }
+        Self::Call { call: format!("C_{call:?}"), code: format!("{code:?}"), class }
     }
 }
 

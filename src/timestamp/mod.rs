@@ -4,9 +4,23 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::clock::Clock;
-use crate::digest::Digest;
-use crate::keys::{KeyLabel, Keys};
+use crate::keys::KeyLabel;
+
+mod authority;
+pub mod chain;
+pub mod read;
+pub mod reply;
+pub mod request;
+mod tlv;
+mod token;
+mod unit;
+pub mod verify;
+
+pub use authority::Authority;
+pub use read::{TokenInfo, UnreadableToken, token_info};
+pub use request::{Hash, TimestampRequest, query};
+pub use tlv::NotDer;
+pub use verify::{TokenError, TokenFacts, verify_sha256, verify_token};
 
 /// Writes the token's record to the journal; resolves when it is durable.
 /// Arguments: 16-byte id, detail JSON.
@@ -27,11 +41,6 @@ pub struct UnitParts {
     pub accepted_policies: Vec<String>,
 }
 
-/// The TSA: one unit, one clock, one HSM. Cheap to clone.
-#[derive(Clone)]
-pub struct Authority(Arc<Inner>);
-struct Inner {}
-
 /// What became of a query.
 pub struct Answer {
     /// DER TimeStampResp, always present.
@@ -46,29 +55,3 @@ pub struct Answer {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct AuthorityError(pub String);
-
-impl Authority {
-    /// Checks certificate (EKU alone and critical, key = pinned key, validity) and policy texts.
-    /// `not_before_us`: the journal's last time, below which genTime may never fall.
-    pub fn new(
-        _unit: UnitParts,
-        _keys: Keys,
-        _clock: Clock,
-        _not_before_us: i64,
-    ) -> Result<Authority, AuthorityError> {
-        todo!()
-    }
-    /// Sets where tokens are recorded (the journal needs the authority for its own stamps first).
-    pub fn record_with(&self, _record: RecordFn) {
-        todo!()
-    }
-    /// Answers one DER query; `client` goes into the record only.
-    pub async fn answer(&self, _query: &[u8], _client: &str) -> Answer {
-        todo!()
-    }
-    /// Token (DER ContentInfo) over a SHA-256 imprint for a journal batch, certificates included;
-    /// recorded by the batch itself.
-    pub async fn stamp_batch(&self, _imprint: Digest) -> Result<Vec<u8>, AuthorityError> {
-        todo!()
-    }
-}

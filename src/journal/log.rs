@@ -1,0 +1,403 @@
+//! The write-ahead log: append-only segments, one record and one fdatasync a batch, recovery.
+//!
+//! What recovery may drop is exactly what was never acknowledged: the bytes of one unfinished
+//! record after the last valid one. They are copied to `torn-<record>.bin` and reported. Anything
+//! else that does not verify refuses the start and names file, offset and record.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::JournalError;
+use super::record::{self, HEADER_BYTES, Header, Record, SECTOR};
+use super::reserve::{self, NoSegment, Reserve, segment_path, write_zeros};
+use super::segments::Segments;
+use crate::digest::Digest;
+
+/// Where a record begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Segment number.
+    pub segment: u32,
+    /// Byte offset in it.
+    pub offset: u32,
+}
+
+/// Smallest and largest segment: a record of the largest batch must fit, offsets are 32 bits wide.
+const SEGMENT_MIN: u64 = 1 << 20;
+const SEGMENT_MAX: u64 = 1 << 30;
+/// Trailing zeros that show that a record's end was never written (its hash ends there).
+const UNWRITTEN: usize = 8;
+
+/// Why nothing was appended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AppendError {
+    /// Nothing was written: no room for another segment.
+    Full(String),
+    /// A write or sync failed: what is durable is unknown; the log must not be used again.
+    Failed(String),
+}
+
+impl From<NoSegment> for AppendError {
+    fn from(why: NoSegment) -> Self {
+        match why {
+            NoSegment::Full(text) => Self::Full(text),
+            NoSegment::Failed(text) => Self::Failed(text),
+        }
+    }
+}
+
+/// The writing end. Holds the exclusive lock of the directory.
+pub struct Log {
+    segments: Arc<Segments>,
+    reserve: Reserve,
+    log_id: [u8; 16],
+    epoch: u64,
+    number: u64,
+    previous: Digest,
+    segment: u64,
+    offset: u64,
+    capacity: u64,
+    file: File,
+    failed: bool,
+    _lock: File,
+}
+
+/// What was found after the last valid record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Torn {
+    /// Bytes set aside.
+    pub bytes: u64,
+}
+
+/// Opens `dir`, hands every valid record to `on_record`, sets a torn tail aside.
+pub fn open(
+    dir: &Path,
+    segment_bytes: u64,
+    low_water: Option<u64>,
+    on_record: &mut dyn FnMut(Place, &Record<'_>) -> Result<(), String>,
+) -> Result<(Log, Torn), JournalError> {
+    let segment_bytes = segment_size(segment_bytes);
+    let segments_dir = dir.join("segments");
+    let storage = |e: io::Error| JournalError::Storage(format!("{}: {e}", dir.display()));
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&segments_dir).map_err(storage)?;
+    let lock = lock(&dir.join("lock"))?;
+    let count = list(&segments_dir)?;
+    if count == 0 {
+        reserve::make(&segments_dir, 0, segment_bytes).map_err(storage)?;
+        // The directory's own entries must survive too.
+        File::open(dir).and_then(|d| d.sync_all()).map_err(storage)?;
+    }
+    let mut scan = Scan::new(&segments_dir, count.max(1));
+    scan.run(on_record)?;
+    let torn = scan.set_aside_tail(dir)?;
+    scan.harden(segment_bytes).map_err(storage)?;
+    let reserve = Reserve::start(segments_dir.clone(), segment_bytes, low_water).map_err(storage)?;
+    let log = scan.into_log(reserve, lock).map_err(storage)?;
+    Ok((log, torn))
+}
+
+/// The segment size used when `asked` for: within limits.
+pub fn segment_size(asked: u64) -> u64 {
+    asked.clamp(SEGMENT_MIN, SEGMENT_MAX)
+}
+
+fn lock(path: &Path) -> Result<File, JournalError> {
+    let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
+    let file = open.map_err(|e| JournalError::Storage(format!("{}: {e}", path.display())))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(e) => Err(JournalError::Storage(format!("{} is held by another process: {e}", path.display()))),
+    }
+}
+
+/// Number of segments; they must be numbered densely from 0.
+fn list(dir: &Path) -> Result<u64, JournalError> {
+    let storage = |e: io::Error| JournalError::Storage(format!("{}: {e}", dir.display()));
+    let mut numbers = Vec::new();
+    for item in fs::read_dir(dir).map_err(storage)? {
+        let path = item.map_err(storage)?.path();
+        if path.extension().is_some_and(|e| e == "seg") {
+            let stem = path.file_stem().and_then(|s| s.to_str()).and_then(|s| s.parse::<u64>().ok());
+            numbers.push(stem.ok_or_else(|| damaged(&path, 0, "its name is not a segment number"))?);
+        }
+    }
+    numbers.sort_unstable();
+    match numbers.iter().zip(0..).find(|(have, want)| **have != *want) {
+        Some((_, want)) => Err(damaged(&segment_path(dir, want), 0, "the segment is missing")),
+        None => Ok(numbers.len() as u64),
+    }
+}
+
+fn damaged(path: &Path, offset: usize, what: &str) -> JournalError {
+    JournalError::Damaged(format!("{} at offset {offset}: {what}", path.display()))
+}
+
+/// A pass over all segments.
+struct Scan<'d> {
+    dir: &'d Path,
+    count: u64,
+    log_id: Option<[u8; 16]>,
+    epoch: u64,
+    number: u64,
+    previous: Digest,
+    /// End of the last valid record.
+    segment: u64,
+    offset: usize,
+    last: Option<(u64, usize, Vec<u8>)>,
+}
+
+impl<'d> Scan<'d> {
+    fn new(dir: &'d Path, count: u64) -> Self {
+        let previous = Digest::default();
+        Scan { dir, count, log_id: None, epoch: 1, number: 0, previous, segment: 0, offset: 0, last: None }
+    }
+
+    fn run(&mut self, on_record: &mut dyn FnMut(Place, &Record<'_>) -> Result<(), String>) -> Result<(), JournalError> {
+        for segment in 0..self.count {
+            let bytes = self.read(segment)?;
+            let mut offset = 0;
+            while let Some(record) = self.next(&bytes[offset..]) {
+                let place = Place { segment: segment as u32, offset: offset as u32 };
+                let total = record.header.total();
+                on_record(place, &record).map_err(|what| {
+                    damaged(&segment_path(self.dir, segment), offset, &format!("record {}: {what}", self.number))
+                })?;
+                self.log_id = Some(record.header.log_id);
+                (self.epoch, self.previous) = (record.header.epoch, record.hash);
+                self.number += 1;
+                self.last = Some((segment, offset, bytes[offset..offset + total].to_vec()));
+                offset += total;
+                (self.segment, self.offset) = (segment, offset);
+            }
+            // A segment that did not continue the chain at its start ends the log.
+            if offset == 0 {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// The record at the start of `bytes`, if it continues the chain.
+    fn next<'b>(&self, bytes: &'b [u8]) -> Option<Record<'b>> {
+        let record = Record::decode(bytes).ok()?;
+        let header = record.header;
+        let ours = self.log_id.is_none_or(|id| id == header.log_id);
+        let follows = header.number == self.number
+            && header.previous == self.previous
+            && header.epoch >= self.epoch;
+        (ours && follows).then_some(record)
+    }
+
+    /// Reads a segment from the medium: after a failed fsync the page cache may hold what the disk does not.
+    fn read(&self, segment: u64) -> Result<Vec<u8>, JournalError> {
+        let path = segment_path(self.dir, segment);
+        let read = || -> io::Result<Vec<u8>> {
+            let mut file = File::open(&path)?;
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+            let mut bytes = Vec::with_capacity(file.metadata()?.len() as usize);
+            file.read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        read().map_err(|e| JournalError::Storage(format!("{}: {e}", path.display())))
+    }
+
+    /// Judges everything after the last valid record; copies a torn record aside and clears it.
+    fn set_aside_tail(&mut self, dir: &Path) -> Result<Torn, JournalError> {
+        let mut torn = Torn::default();
+        for segment in self.segment..self.count {
+            let bytes = self.read(segment)?;
+            let start = if segment == self.segment { self.offset.min(bytes.len()) } else { 0 };
+            let tail = &bytes[start..];
+            self.refuse_later_records(segment, start, tail)?;
+            let Some(end) = end_of_data(tail) else { continue };
+            let first_candidate = segment <= self.segment + 1 && torn.bytes == 0;
+            if !first_candidate || !self.is_torn(tail, end) {
+                let what = format!(
+                    "record {} does not verify and was not torn by a crash: {}",
+                    self.number,
+                    Record::decode(tail).err().map_or_else(|| "it does not follow its predecessor".into(), |e| e.to_string()),
+                );
+                return Err(damaged(&segment_path(self.dir, segment), start, &what));
+            }
+            self.clear(dir, segment, start, &tail[..end])
+                .map_err(|e| JournalError::Storage(format!("cannot set a torn record aside: {e}")))?;
+            torn.bytes = end as u64;
+        }
+        Ok(torn)
+    }
+
+    /// A header of this log beyond the first bad place proves that the bad place was acknowledged.
+    fn refuse_later_records(&self, segment: u64, start: usize, tail: &[u8]) -> Result<(), JournalError> {
+        for (index, sector) in tail.chunks(SECTOR).enumerate() {
+            let Ok(header) = Header::decode(sector) else { continue };
+            let foreign = self.log_id.is_some_and(|id| id != header.log_id);
+            let may_be_torn = index == 0 && header.number == self.number && header.previous == self.previous;
+            if foreign || !may_be_torn {
+                let what = format!(
+                    "record {} is missing or damaged, but record {} follows at offset {}{}",
+                    self.number,
+                    header.number,
+                    start + index * SECTOR,
+                    if foreign { " (of another log)" } else { "" },
+                );
+                return Err(damaged(&segment_path(self.dir, segment), start, &what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the bytes look like one record whose writing was cut, by prefix or by lost sectors.
+    /// A record all of whose sectors were written but whose hash is wrong has rotted instead.
+    fn is_torn(&self, tail: &[u8], end: usize) -> bool {
+        match Header::decode(tail) {
+            Ok(header) => {
+                let total = header.total();
+                let written = &tail[..total.min(tail.len())];
+                let lost = written.chunks(SECTOR).any(|s| s.iter().all(|b| *b == 0));
+                let cut = written.iter().rev().take_while(|b| **b == 0).count() >= UNWRITTEN;
+                end <= total && (written.len() < total || lost || cut)
+            }
+            Err(_) => {
+                let first = &tail[..SECTOR.min(tail.len())];
+                end <= HEADER_BYTES || first.len() < HEADER_BYTES || first.iter().all(|b| *b == 0)
+            }
+        }
+    }
+
+    fn clear(&self, dir: &Path, segment: u64, start: usize, bytes: &[u8]) -> io::Result<()> {
+        let aside = dir.join(format!("torn-{}.bin", self.number));
+        let copy = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(aside)?;
+        copy.write_all_at(bytes, 0)?;
+        copy.sync_all()?;
+        File::open(dir)?.sync_all()?;
+        let file = OpenOptions::new().write(true).open(segment_path(self.dir, segment))?;
+        file.write_all_at(&vec![0; bytes.len()], start as u64)?;
+        file.sync_all()
+    }
+
+    /// Writes the last record again and syncs: its first sync may have failed unseen by this process.
+    /// Also brings a shortened segment back to its size.
+    fn harden(&mut self, segment_bytes: u64) -> io::Result<()> {
+        if let Some((segment, offset, bytes)) = self.last.take() {
+            let file = OpenOptions::new().write(true).open(segment_path(self.dir, segment))?;
+            file.write_all_at(&bytes, offset as u64)?;
+            file.sync_all()?;
+        }
+        for segment in self.segment..self.count {
+            let mut file = OpenOptions::new().write(true).open(segment_path(self.dir, segment))?;
+            let length = file.seek(SeekFrom::End(0))?;
+            if length < segment_bytes {
+                write_zeros(&mut file, segment_bytes - length)?;
+                file.sync_all()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn into_log(self, reserve: Reserve, lock: File) -> io::Result<Log> {
+        let log_id = match self.log_id {
+            Some(id) => id,
+            None => random_id()?,
+        };
+        let file = OpenOptions::new().read(true).write(true).open(segment_path(self.dir, self.segment))?;
+        let capacity = file.metadata()?.len();
+        reserve.order(self.segment + 1);
+        Ok(Log {
+            segments: Arc::new(Segments::new(self.dir.to_owned())),
+            reserve,
+            log_id,
+            epoch: self.epoch,
+            number: self.number,
+            previous: self.previous,
+            segment: self.segment,
+            offset: self.offset as u64,
+            capacity,
+            file,
+            failed: false,
+            _lock: lock,
+        })
+    }
+}
+
+/// Bytes up to the last that is not zero; whole zero sectors are skipped by comparison.
+fn end_of_data(bytes: &[u8]) -> Option<usize> {
+    let (index, sector) =
+        bytes.chunks(SECTOR).enumerate().rev().find(|(_, s)| **s != [0; SECTOR][..s.len()])?;
+    sector.iter().rposition(|b| *b != 0).map(|last| index * SECTOR + last + 1)
+}
+
+fn random_id() -> io::Result<[u8; 16]> {
+    let mut id = [0; 16];
+    aws_lc_rs::rand::fill(&mut id).map_err(|_| io::Error::other("no random bytes"))?;
+    Ok(id)
+}
+
+impl Log {
+    /// The reading end.
+    pub fn segments(&self) -> Arc<Segments> {
+        Arc::clone(&self.segments)
+    }
+
+    /// Why new entries should be refused for lack of space.
+    pub fn low_space(&self) -> Option<String> {
+        self.reserve.low()
+    }
+
+    /// Makes sure that a record with `payload` bytes of payload can be appended without asking for room.
+    pub fn make_room(&mut self, payload: usize) -> Result<(), AppendError> {
+        if self.offset + record::total_bytes(payload) as u64 <= self.capacity {
+            return Ok(());
+        }
+        let next = self.segment + 1;
+        self.reserve.take(next)?;
+        let path = segment_path(self.segments.dir(), next);
+        let open = || -> io::Result<(File, u64)> {
+            let file = OpenOptions::new().read(true).write(true).open(&path)?;
+            let capacity = file.metadata()?.len();
+            Ok((file, capacity))
+        };
+        let (file, capacity) =
+            open().map_err(|e| AppendError::Failed(format!("{}: {e}", path.display())))?;
+        (self.segment, self.offset, self.capacity, self.file) = (next, 0, capacity, file);
+        self.reserve.order(next + 1);
+        Ok(())
+    }
+
+    /// Writes one record and makes it durable. After [`AppendError::Failed`] every later call fails too.
+    pub fn append(&mut self, payload: &[u8]) -> Result<Place, AppendError> {
+        if self.failed {
+            return Err(AppendError::Failed("an earlier write failed".into()));
+        }
+        self.make_room(payload.len())?;
+        let record = record::encode(self.log_id, self.epoch, self.number, self.previous, payload);
+        if self.offset + record.len() as u64 > self.capacity {
+            return Err(AppendError::Full(format!("a record of {} bytes fits in no segment", record.len())));
+        }
+        let written =
+            self.file.write_all_at(&record, self.offset).and_then(|()| self.file.sync_data());
+        if let Err(e) = written {
+            self.failed = true;
+            let path = segment_path(self.segments.dir(), self.segment);
+            return Err(AppendError::Failed(format!(
+                "{} at offset {}: {e}",
+                path.display(),
+                self.offset
+            )));
+        }
+        let place = Place { segment: self.segment as u32, offset: self.offset as u32 };
+        self.previous = Digest::try_from(&record[record.len() - 32..]).unwrap_or_default();
+        self.offset += record.len() as u64;
+        self.number += 1;
+        Ok(place)
+    }
+
+    /// Reads back the record at `place`, as the medium (or the kernel's cache) has it now.
+    pub fn read_back(&self, place: Place, payload: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; record::total_bytes(payload)];
+        self.file.read_exact_at(&mut bytes, u64::from(place.offset))?;
+        Ok(bytes)
+    }
+}

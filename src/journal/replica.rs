@@ -1,0 +1,226 @@
+//! The second path: rebuilds every tree from a record's bytes alone.
+//!
+//! Recovery replays all records through it; while running, each record read back from the file goes
+//! through it before the sealer may sign, so a bit flipped on the way to the disk is found first.
+
+use std::collections::VecDeque;
+
+use super::checkpoint::{Head, open_note};
+use super::entry::{Entry, EntryKind, journal_id};
+use super::record::{Group, Record, Section};
+use super::tree::{CompactRange, leaf_hash};
+use crate::digest::Digest;
+
+struct Line {
+    origin: String,
+    id: Digest,
+    charter: Digest,
+    own: bool,
+    tree: CompactRange,
+    prev: Digest,
+    time: i64,
+}
+
+/// State after the records applied so far.
+pub struct Replica {
+    site: String,
+    lines: Vec<Line>,
+    root: CompactRange,
+    after: Digest,
+    /// Root-log states no seal covers yet, oldest first.
+    unsealed: VecDeque<(u64, Digest)>,
+    sealed: u64,
+}
+
+/// What a group meant, for whoever follows the replay.
+pub struct Replayed<'a> {
+    /// The group.
+    pub group: &'a Group<'a>,
+    /// Leaf hashes of its entries.
+    pub leaves: &'a [Digest],
+    /// Hash of its head text, the root log's new leaf.
+    pub root_leaf: Digest,
+}
+
+impl Replica {
+    /// Before the first record.
+    pub fn new(site: &str) -> Replica {
+        Replica {
+            site: site.to_owned(),
+            lines: Vec::new(),
+            root: CompactRange::new(),
+            after: Digest::default(),
+            unsealed: VecDeque::new(),
+            sealed: 0,
+        }
+    }
+
+    /// Size and root of the root log.
+    pub fn root(&self) -> (u64, Digest) {
+        (self.root.size(), self.root.root())
+    }
+
+    /// Root-log leaves covered by the newest seal.
+    pub fn sealed(&self) -> u64 {
+        self.sealed
+    }
+
+    /// Hash of the newest token, zeros before the first.
+    pub fn after(&self) -> Digest {
+        self.after
+    }
+
+    /// Applies one record; the text says what in it does not follow.
+    pub fn apply(
+        &mut self,
+        record: &Record<'_>,
+        follow: &mut dyn FnMut(usize, &Section<'_>, Option<Replayed<'_>>),
+    ) -> Result<(), String> {
+        let before = self.root.size();
+        for (offset, section) in &record.sections {
+            match section {
+                Section::Seal { root_size, note } => {
+                    self.seal(*root_size, note)?;
+                    follow(*offset, section, None);
+                }
+                Section::Opened { number, name, institution, charter } => {
+                    self.open(*number, name, institution, charter)?;
+                    follow(*offset, section, None);
+                }
+                Section::Group(group) => {
+                    let (leaves, root_leaf) = self.group(group)?;
+                    follow(*offset, section, Some(Replayed { group, leaves: &leaves, root_leaf }));
+                }
+            }
+        }
+        if self.root.size() > before {
+            self.unsealed.push_back(self.root());
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self, root_size: u64, text: &str) -> Result<(), String> {
+        let note = open_note(text).map_err(|e| format!("its seal is no signed note: {e}"))?;
+        let root = loop {
+            match self.unsealed.pop_front() {
+                Some((size, root)) if size == root_size => break root,
+                Some((size, _)) if size < root_size => {}
+                _ => return Err(format!("its seal names root size {root_size}, which no batch ended at")),
+            }
+        };
+        let body = &note.checkpoint;
+        let origin = format!("{}/root", self.site);
+        if body.origin != origin {
+            return Err(format!("its seal is of {:?}, this service is {origin:?}", body.origin));
+        }
+        if body.size != root_size || body.root != root {
+            return Err(format!("its signed head of size {} is not that of the entries", body.size));
+        }
+        let token = note.signatures.get(1).ok_or("its seal carries no token")?;
+        self.after = Digest::of(&token.payload);
+        self.sealed = root_size;
+        Ok(())
+    }
+
+    fn open(&mut self, number: u32, name: &str, institution: &str, charter: &str) -> Result<(), String> {
+        let origin = format!("{}/j/{name}", self.site);
+        let owner = if institution.is_empty() { "-" } else { institution };
+        if number as usize != self.lines.len() {
+            return Err(format!("it opens journal number {number}, expected {}", self.lines.len()));
+        }
+        if !charter.starts_with(&format!("pechat charter v1\norigin {origin}\ninstitution {owner}\n")) {
+            return Err(format!("the charter of {name:?} is not one of {origin} and {owner}"));
+        }
+        let charter = Digest::of(charter.as_bytes());
+        self.lines.push(Line {
+            id: journal_id(&origin),
+            origin,
+            charter,
+            own: institution.is_empty(),
+            tree: CompactRange::new(),
+            prev: charter,
+            time: i64::MIN,
+        });
+        Ok(())
+    }
+
+    fn group(&mut self, group: &Group<'_>) -> Result<(Vec<Digest>, Digest), String> {
+        let line = self
+            .lines
+            .get_mut(group.journal as usize)
+            .ok_or_else(|| format!("it has entries of journal number {}, never opened", group.journal))?;
+        line.check(group)?;
+        let leaves = line.chain(group);
+        let head = Head {
+            origin: line.origin.clone(),
+            size: line.tree.size(),
+            root: line.tree.root(),
+            after: self.after,
+        };
+        if head.text() != group.head {
+            return Err(format!("the head of {} at size {} is not that of its entries", head.origin, head.size));
+        }
+        let root_leaf = leaf_hash(group.head.as_bytes());
+        self.root.append(root_leaf);
+        Ok((leaves, root_leaf))
+    }
+}
+
+impl Line {
+    fn check(&mut self, group: &Group<'_>) -> Result<(), String> {
+        let fault = |what: &str| Err(format!("{} at sequence {}: {what}", self.origin, group.first));
+        if group.first != self.tree.size() {
+            return fault(&format!("the journal has {} entries", self.tree.size()));
+        }
+        if group.time < self.time {
+            return fault("time decreases");
+        }
+        let kind = match (group.first, self.own) {
+            (0, _) => EntryKind::Charter,
+            (_, true) => EntryKind::Record,
+            (_, false) => EntryKind::Seal,
+        };
+        if group.kind != kind as u16 {
+            return fault(&format!("type {} instead of {}", group.kind, kind as u16));
+        }
+        if group.first == 0 && (group.count() != 1 || group.entries().any(|(_, d)| d != self.charter)) {
+            return fault("the first entry is not the charter alone");
+        }
+        if self.own && group.first > 0 && !details_match(group) {
+            return fault("the details are not those of the digests");
+        }
+        self.time = group.time;
+        Ok(())
+    }
+
+    fn chain(&mut self, group: &Group<'_>) -> Vec<Digest> {
+        let mut leaves = Vec::with_capacity(group.count());
+        for (index, (request_id, digest)) in group.entries().enumerate() {
+            let entry = Entry {
+                journal: self.id,
+                seq: group.first + index as u64,
+                prev: self.prev,
+                time: group.time,
+                bound: group.bound,
+                kind: group.kind,
+                request_id,
+                digest,
+            };
+            let leaf = entry.leaf();
+            self.tree.append(leaf);
+            self.prev = leaf;
+            leaves.push(leaf);
+        }
+        leaves
+    }
+}
+
+fn details_match(group: &Group<'_>) -> bool {
+    let Some((lengths, mut blobs)) = group.details.split_at_checked(4 * group.count()) else { return false };
+    lengths.chunks_exact(4).zip(group.entries()).all(|(length, (_, digest))| {
+        let length = length.iter().fold(0, |sum, b| sum << 8 | usize::from(*b));
+        let Some((blob, rest)) = blobs.split_at_checked(length) else { return false };
+        blobs = rest;
+        Digest::of(blob) == digest
+    })
+}

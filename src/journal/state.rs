@@ -1,0 +1,315 @@
+//! What sequencer, sealer and readers share: journals, where each batch stands, seals, counters.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use super::entry::journal_id;
+use super::log::Place;
+use super::record::{GROUP_FIXED, SECTION_FIXED};
+use super::segments::Segments;
+use super::tiles::{Keeper, Tree};
+use super::{JournalError, JournalInfo, JournalName, JournalStats};
+use crate::clock::UtcMicros;
+use crate::digest::Digest;
+use crate::institution::InstitutionId;
+
+/// Newest heads and seals kept as text, so that fresh receipts need no disk.
+const RECENT: usize = 64;
+
+/// Where one journal's part of one record stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batch {
+    /// Sequence of its first entry.
+    pub first: u64,
+    /// Its entries' time, microseconds UTC.
+    pub time: i64,
+    /// Index of its head in the root log.
+    pub root_index: u64,
+    /// The record.
+    pub place: Place,
+    /// Offset of the group's section in the record.
+    pub section: u32,
+    /// Entries.
+    pub count: u32,
+    /// Clock error bound, microseconds.
+    pub bound: u32,
+    /// Bytes of head text.
+    pub head_bytes: u16,
+    /// Entry type.
+    pub kind: u16,
+}
+
+impl Batch {
+    /// The journal's size after it.
+    pub fn end(&self) -> u64 {
+        self.first + u64::from(self.count)
+    }
+    /// Offset of the head text in the record.
+    pub fn head_offset(&self) -> usize {
+        self.section as usize + SECTION_FIXED + GROUP_FIXED
+    }
+    /// Offset of the first slot in the record.
+    pub fn slots_offset(&self) -> usize {
+        self.head_offset() + usize::from(self.head_bytes)
+    }
+}
+
+#[derive(Default)]
+struct Batches {
+    all: Vec<Batch>,
+    /// Head texts of the newest of them.
+    heads: VecDeque<Arc<str>>,
+}
+
+/// One journal as readers see it.
+pub struct Journal {
+    /// Number in this log.
+    pub number: u32,
+    /// Name.
+    pub name: JournalName,
+    /// Owner; `None` for own journals.
+    pub institution: Option<InstitutionId>,
+    /// Origin line.
+    pub origin: String,
+    /// SHA-256 of the origin.
+    pub id: Digest,
+    /// Charter text.
+    pub charter: String,
+    /// Its tree; leaves beyond the durable size are never shown.
+    pub tree: Arc<Tree>,
+    batches: RwLock<Batches>,
+}
+
+impl Journal {
+    /// A journal without entries.
+    pub fn new(
+        number: u32,
+        name: JournalName,
+        institution: Option<InstitutionId>,
+        charter: String,
+        shared: &Shared,
+    ) -> Arc<Journal> {
+        let origin = format!("{}/j/{}", shared.site, name.as_str());
+        let tree = Tree::new(shared.tiles_dir.join("j").join(name.as_str()), &shared.keeper);
+        let id = journal_id(&origin);
+        Arc::new(Journal { number, name, institution, origin, id, charter, tree, batches: RwLock::default() })
+    }
+
+    /// Adds a durable batch.
+    pub fn push(&self, batch: Batch, head: Arc<str>) {
+        let mut batches = self.batches.write().unwrap_or_else(PoisonError::into_inner);
+        batches.all.push(batch);
+        batches.heads.push_back(head);
+        if batches.heads.len() > RECENT {
+            batches.heads.pop_front();
+        }
+    }
+
+    /// The batch that holds `seq`, and its head text if that is recent.
+    pub fn batch_of(&self, seq: u64) -> Option<(Batch, Option<Arc<str>>)> {
+        self.find(|batch| batch.first <= seq).filter(|(batch, _)| seq < batch.end())
+    }
+
+    /// The newest batch whose head a root log of `root_size` leaves holds.
+    pub fn newest_within(&self, root_size: u64) -> Option<(Batch, Option<Arc<str>>)> {
+        self.find(|batch| batch.root_index < root_size)
+    }
+
+    fn find(&self, holds: impl Fn(&Batch) -> bool) -> Option<(Batch, Option<Arc<str>>)> {
+        let batches = self.batches.read().unwrap_or_else(PoisonError::into_inner);
+        let index = batches.all.partition_point(holds).checked_sub(1)?;
+        let without_head = batches.all.len() - batches.heads.len();
+        let head = index.checked_sub(without_head).and_then(|recent| batches.heads.get(recent));
+        Some((batches.all[index], head.cloned()))
+    }
+
+    /// Durable entries.
+    pub fn size(&self) -> u64 {
+        let batches = self.batches.read().unwrap_or_else(PoisonError::into_inner);
+        batches.all.last().map_or(0, Batch::end)
+    }
+
+    /// For callers.
+    pub fn info(&self) -> JournalInfo {
+        JournalInfo {
+            name: self.name.clone(),
+            institution: self.institution.clone(),
+            origin: self.origin.clone(),
+            size: self.size(),
+        }
+    }
+}
+
+/// A durable, signed and stamped root checkpoint.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Seal {
+    /// Root-log leaves it covers.
+    pub root_size: u64,
+    /// The signed note.
+    pub note: String,
+}
+
+struct SealPlace {
+    root_size: u64,
+    place: Place,
+    offset: u32,
+    bytes: u32,
+    hash: Digest,
+}
+
+/// All seals, oldest first.
+#[derive(Default)]
+pub struct Seals {
+    all: Vec<SealPlace>,
+    recent: VecDeque<Arc<Seal>>,
+}
+
+/// Shared by sequencer, sealer and readers.
+pub struct Shared {
+    /// First part of every origin.
+    pub site: String,
+    /// Where tiles go.
+    pub tiles_dir: PathBuf,
+    /// Writes them.
+    pub keeper: Arc<Keeper>,
+    /// The root log's tree.
+    pub root: Arc<Tree>,
+    /// The segments, to read from.
+    pub segments: OnceLock<Arc<Segments>>,
+    /// Counters.
+    pub counters: Counters,
+    journals: RwLock<BTreeMap<String, Arc<Journal>>>,
+    seals: RwLock<Seals>,
+    failure: OnceLock<String>,
+    last_time: AtomicI64,
+}
+
+/// Counters behind [`JournalStats`].
+#[derive(Default)]
+pub struct Counters {
+    /// Entries made durable.
+    pub entries: AtomicU64,
+    /// Records written that hold entries.
+    pub batches: AtomicU64,
+    /// Seals made durable.
+    pub seals: AtomicU64,
+    /// fdatasync calls.
+    pub fsyncs: AtomicU64,
+    /// Duration of the last write and fdatasync.
+    pub last_fsync_us: AtomicU64,
+    /// Torn bytes at start.
+    pub torn: AtomicU64,
+}
+
+impl Shared {
+    /// Nothing recovered yet.
+    pub fn new(site: String, tiles_dir: PathBuf, keeper: Arc<Keeper>) -> Shared {
+        let root = Tree::new(tiles_dir.join("root"), &keeper);
+        Shared {
+            site,
+            tiles_dir,
+            keeper,
+            root,
+            segments: OnceLock::new(),
+            counters: Counters::default(),
+            journals: RwLock::default(),
+            seals: RwLock::default(),
+            failure: OnceLock::new(),
+            last_time: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    /// The journal of that name.
+    pub fn journal(&self, name: &str) -> Result<Arc<Journal>, JournalError> {
+        let journals = self.journals.read().unwrap_or_else(PoisonError::into_inner);
+        journals.get(name).cloned().ok_or_else(|| JournalError::Unknown(name.to_owned()))
+    }
+
+    /// All journals by name.
+    pub fn journals(&self) -> Vec<Arc<Journal>> {
+        let journals = self.journals.read().unwrap_or_else(PoisonError::into_inner);
+        journals.values().cloned().collect()
+    }
+
+    /// Makes a journal visible.
+    pub fn add(&self, journal: Arc<Journal>) {
+        let mut journals = self.journals.write().unwrap_or_else(PoisonError::into_inner);
+        journals.insert(journal.name.as_str().to_owned(), journal);
+    }
+
+    /// Makes a durable seal visible; `offset` and length are those of the note within the record.
+    pub fn add_seal(&self, seal: Arc<Seal>, place: Place, offset: u32) {
+        let mut seals = self.seals.write().unwrap_or_else(PoisonError::into_inner);
+        let (bytes, hash) = (seal.note.len() as u32, Digest::of(seal.note.as_bytes()));
+        seals.all.push(SealPlace { root_size: seal.root_size, place, offset, bytes, hash });
+        seals.recent.push_back(seal);
+        if seals.recent.len() > RECENT {
+            seals.recent.pop_front();
+        }
+    }
+
+    /// The first seal over the root log's leaf `root_index`.
+    pub fn seal_over(&self, root_index: u64) -> Result<Option<Arc<Seal>>, JournalError> {
+        let seals = self.seals.read().unwrap_or_else(PoisonError::into_inner);
+        let index = seals.all.partition_point(|seal| seal.root_size <= root_index);
+        let Some(found) = seals.all.get(index) else { return Ok(None) };
+        let old = seals.all.len() - seals.recent.len();
+        if let Some(recent) = index.checked_sub(old).and_then(|recent| seals.recent.get(recent)) {
+            return Ok(Some(Arc::clone(recent)));
+        }
+        let (place, offset) = (found.place, found.offset as usize);
+        let (root_size, hash, bytes) = (found.root_size, found.hash, found.bytes as usize);
+        drop(seals);
+        let bytes = self.read(place, offset, bytes)?;
+        let note = String::from_utf8(bytes).ok().filter(|note| Digest::of(note.as_bytes()) == hash);
+        let note = note.ok_or_else(|| JournalError::Damaged(format!("seal at {place:?} has changed")))?;
+        Ok(Some(Arc::new(Seal { root_size, note })))
+    }
+
+    /// The newest seal.
+    pub fn newest_seal(&self) -> Option<Arc<Seal>> {
+        self.seals.read().unwrap_or_else(PoisonError::into_inner).recent.back().cloned()
+    }
+
+    /// Bytes of a record.
+    pub fn read(&self, place: Place, offset: usize, count: usize) -> Result<Vec<u8>, JournalError> {
+        let segments = self.segments.get().ok_or_else(|| JournalError::Storage("not open yet".into()))?;
+        segments.read(place, offset, count)
+    }
+
+    /// Stops the journal for good.
+    pub fn fail(&self, why: String) {
+        tracing::error!(error = %why, "journal storage failed; nothing more is accepted");
+        let _ = self.failure.set(why);
+    }
+
+    /// What stopped it.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
+    }
+
+    /// Notes the time of a durable entry.
+    pub fn advance(&self, time: i64) {
+        self.last_time.fetch_max(time, Ordering::Relaxed);
+    }
+
+    /// Time of the last durable entry.
+    pub fn last_time(&self) -> Option<UtcMicros> {
+        Some(self.last_time.load(Ordering::Relaxed)).filter(|t| *t != i64::MIN).map(UtcMicros)
+    }
+
+    /// For metrics.
+    pub fn stats(&self) -> JournalStats {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        JournalStats {
+            entries: count(&self.counters.entries),
+            batches: count(&self.counters.batches),
+            seals: count(&self.counters.seals),
+            fsyncs: count(&self.counters.fsyncs),
+            last_fsync_us: count(&self.counters.last_fsync_us),
+            torn_tail_bytes: count(&self.counters.torn),
+        }
+    }
+}
