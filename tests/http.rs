@@ -7,11 +7,12 @@ mod wire;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::routing::{get, post};
-use axum::{Extension, Router};
 use axum::body::Body;
 use axum::http::Request;
+use axum::routing::{get, post};
+use axum::{Extension, Router};
 use pechat::access::Role;
+use pechat::clock::ClockState;
 use pechat::digest::{Digest, hex};
 use pechat::http::entries::EntriesRequest;
 use pechat::http::limit::Limits;
@@ -178,7 +179,9 @@ fn submission(n: u16) -> Submission {
 }
 
 fn entries(numbers: impl IntoIterator<Item = u16>) -> Body {
-    EntriesRequest { submissions: numbers.into_iter().map(submission).collect(), expect: None }.to_json().into()
+    EntriesRequest { submissions: numbers.into_iter().map(submission).collect(), expect: None }
+        .to_json()
+        .into()
 }
 
 const JSON: &str = "application/json";
@@ -300,7 +303,11 @@ async fn what_is_not_ours_gets_the_described_problem() {
     ];
     for (method, path, kind, body, status, expected) in cases {
         let answer = wire.ask(method, path, kind, body).await.unwrap();
-        assert_eq!((answer.status().as_u16(), problem(&answer)), (status, expected.to_owned()), "{method} {path}");
+        assert_eq!(
+            (answer.status().as_u16(), problem(&answer)),
+            (status, expected.to_owned()),
+            "{method} {path}"
+        );
         assert_eq!(answer.headers().contains_key("allow"), status == 405);
     }
     let mut tax = service.connect("tax").await;
@@ -312,12 +319,71 @@ async fn what_is_not_ours_gets_the_described_problem() {
 }
 
 #[tokio::test]
+async fn a_body_that_does_not_come_is_408_and_one_announced_too_long_is_not_asked_for() {
+    let mut service = land().await;
+    let client = service.pki.client("raw", Dates::Good);
+    service.change("registry", |identity| identity.fingerprint = client.fingerprint);
+    let root = service.pki.root();
+    let greeting = Greeting { root: &root, credential: Some(&client), alpn: b"http/1.1" };
+    let head = "POST /tsa HTTP/1.1\r\nhost: a\r\ncontent-type: application/timestamp-query\r\n";
+    let mut answers = Vec::new();
+    for rest in ["content-length: 5000000\r\nexpect: 100-continue\r\n\r\n", "content-length: 9\r\n\r\nhalf"] {
+        let mut stream = handshake(service.api.address, &greeting).await.unwrap();
+        stream.write_all(format!("{head}{rest}").as_bytes()).await.unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await.unwrap();
+        answers.push(String::from_utf8(status.to_vec()).unwrap());
+    }
+    assert_eq!(answers, ["HTTP/1.1 413", "HTTP/1.1 408"]);
+}
+
+#[tokio::test]
+async fn an_officer_opens_a_journal_for_a_registered_institution_only() {
+    let service = land().await;
+    let mut officer = service.connect("officer").await;
+    let wanted = r#"{"name":"parcels","institution":"cadastre"}"#;
+    let early = officer.ask("POST", "/v1/journals", JSON, wanted.into()).await.unwrap();
+    assert_eq!((early.status().as_u16(), problem(&early)), (404, "unknown-institution".into()));
+    let office =
+        r#"{"id":"cadastre","organisation":"Cadastre","country":"RS","domain":"cadastre.example.gov"}"#;
+    let registered = officer.ask("POST", "/v1/institutions", JSON, office.into()).await.unwrap();
+    assert_eq!(registered.status(), 201, "{:?}", registered.body());
+    let opened = officer.ask("POST", "/v1/journals", JSON, wanted.into()).await.unwrap();
+    assert_eq!((opened.status().as_u16(), &json(&opened)["size"]), (201, &1.into()), "{:?}", opened.body());
+    assert_eq!(opened.headers()["location"], "/v1/journals/parcels");
+    let again = officer.ask("POST", "/v1/journals", JSON, wanted.into()).await.unwrap();
+    assert_eq!((again.status().as_u16(), problem(&again)), (409, "journal-exists".into()));
+    let named = wanted.replace("parcels", "own.parcels");
+    let own = officer.ask("POST", "/v1/journals", JSON, named.into()).await.unwrap();
+    assert_eq!(problem(&own), "malformed-request");
+}
+
+#[tokio::test]
+async fn without_trusted_time_there_is_no_token_and_no_seal() {
+    let service = land().await;
+    let mut wire = service.connect("registry").await;
+    let detail = "the clock jumped by 3 s".to_owned();
+    service.clock.set(ClockState::Untrusted { reason: "step".into(), detail }, Duration::ZERO);
+    let token = wire.ask("POST", "/tsa", QUERY, query().into()).await.unwrap();
+    assert_eq!((token.status().as_u16(), token.headers().contains_key("retry-after")), (200, true));
+    let seal = wire.ask("POST", ENTRIES, JSON, entries(0..1)).await.unwrap();
+    assert_eq!((seal.status().as_u16(), problem(&seal)), (503, "no-seal-now".into()));
+    assert!(seal.headers().contains_key("retry-after"));
+    let ready = Wire::plain(service.public.address).await.get("/readyz").await.unwrap();
+    assert_eq!((ready.status().as_u16(), &json(&ready)["checks"][0]["ok"]), (503, &false.into()));
+}
+
+#[tokio::test]
 async fn a_query_is_answered_with_exactly_the_reply_type() {
     let service = land().await;
     let mut wire = service.connect("registry").await;
     let request = Request::post("/tsa").header("host", "localhost").header("content-type", QUERY);
-    let answer = wire.send(request.header("accept", "text/html").body(query().into()).unwrap()).await.unwrap();
-    assert_eq!((answer.status().as_u16(), &answer.headers()["content-type"]), (200, &"application/timestamp-reply".parse().unwrap()));
+    let answer =
+        wire.send(request.header("accept", "text/html").body(query().into()).unwrap()).await.unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["content-type"]),
+        (200, &"application/timestamp-reply".parse().unwrap())
+    );
     // PKIStatus granted: SEQUENCE { SEQUENCE { INTEGER 0
     assert_eq!(answer.body()[answer.body().len().min(4)..9], [0x30, 0x03, 0x02, 0x01, 0x00]);
     let refused = wire.ask("POST", "/tsa", QUERY, "not DER".into()).await.unwrap();
@@ -343,7 +409,10 @@ async fn digests_are_sealed_once_and_their_receipts_come_back() {
     let one = Request::post(ENTRIES).header("host", "localhost").header("content-type", JSON);
     let one = one.header("accept", "text/plain").body(entries([9])).unwrap();
     let text = wire.send(one).await.unwrap();
-    assert_eq!((text.status().as_u16(), text.headers()["content-type"].to_str().unwrap()), (201, "text/plain; charset=utf-8"));
+    assert_eq!(
+        (text.status().as_u16(), text.headers()["content-type"].to_str().unwrap()),
+        (201, "text/plain; charset=utf-8")
+    );
     assert!(text.body().starts_with(b"c2sp.org/tlog-proof@v1\n"));
     let stored = wire.get(text.headers()["location"].to_str().unwrap()).await.unwrap();
     assert_eq!(stored.body(), text.body());
@@ -352,7 +421,10 @@ async fn digests_are_sealed_once_and_their_receipts_come_back() {
     let conflict = wire.ask("POST", ENTRIES, JSON, changed.to_json().into()).await.unwrap();
     assert_eq!((conflict.status().as_u16(), problem(&conflict)), (409, "request-id-conflict".into()));
     let stale = EntriesRequest { submissions: vec![submission(10)], expect: Some(3) };
-    assert_eq!(problem(&wire.ask("POST", ENTRIES, JSON, stale.to_json().into()).await.unwrap()), "stale-expectation");
+    assert_eq!(
+        problem(&wire.ask("POST", ENTRIES, JSON, stale.to_json().into()).await.unwrap()),
+        "stale-expectation"
+    );
 }
 
 #[tokio::test]
@@ -378,7 +450,10 @@ async fn an_auditor_reads_every_journal_and_its_proofs() {
     let note = auditor.get("/v1/checkpoint").await.unwrap();
     assert!(note.body().starts_with(b"seal.example.gov/root\n"));
     let export = auditor.get("/v1/journals/land/export").await.unwrap();
-    assert_eq!((export.status().as_u16(), &export.headers()["content-type"]), (200, &"application/octet-stream".parse().unwrap()));
+    assert_eq!(
+        (export.status().as_u16(), &export.headers()["content-type"]),
+        (200, &"application/octet-stream".parse().unwrap())
+    );
 }
 
 #[tokio::test]
@@ -392,7 +467,8 @@ async fn readiness_is_tried_out_and_says_what_fails() {
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let broken = public.get("/readyz").await.unwrap();
     assert_eq!(broken.status(), 503);
-    let failed: Vec<_> = json(&broken)["checks"].as_array().unwrap().iter().filter(|c| c["ok"] == false).cloned().collect();
+    let failed: Vec<_> =
+        json(&broken)["checks"].as_array().unwrap().iter().filter(|c| c["ok"] == false).cloned().collect();
     assert_eq!(failed.iter().map(|c| c["name"].as_str().unwrap()).collect::<Vec<_>>(), ["hsm", "timestamp"]);
     assert_eq!(problem(&public.get("/nothing").await.unwrap()), "unknown-route");
     assert_eq!(public.get("/v1/openapi.json").await.unwrap().status(), 200);

@@ -140,6 +140,12 @@ async fn list(State(app): State<App>, caller: Caller) -> axum::Json<Vec<Journal>
     )
 )]
 async fn open(State(app): State<App>, Json(wanted): Json<OpenJournal>) -> Result<Response, Problem> {
+    let registered = app.issuer.institutions().await?;
+    if !registered.iter().any(|known| known.id == wanted.institution) {
+        let detail = format!("there is no institution {:?}", wanted.institution.as_str());
+        const ACTION: &str = "Register the institution first, or correct its id.";
+        return Err(Problem::new(404, "unknown-institution", detail, ACTION));
+    }
     let info = app.journals.create(wanted.name, wanted.institution).await?;
     let location = format!("/v1/journals/{}", info.name.as_str());
     Ok(created(location, axum::Json(Journal::from(info))))

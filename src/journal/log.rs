@@ -341,11 +341,6 @@ impl Log {
         Arc::clone(&self.segments)
     }
 
-    /// Number the next record will have.
-    pub fn next_number(&self) -> u64 {
-        self.number
-    }
-
     /// Why new entries should be refused for lack of space.
     pub fn low_space(&self) -> Option<String> {
         self.reserve.low()

@@ -128,7 +128,8 @@ fn label(text: &str) -> KeyLabel {
 
 fn device() -> (Keys, Arc<AtomicBool>) {
     let works = Arc::new(AtomicBool::new(true));
-    let signing: HashMap<_, _> = (1u8..).zip(LABELS).map(|(n, (name, _))| (label(name), soft_key(n))).collect();
+    let signing: HashMap<_, _> =
+        (1u8..).zip(LABELS).map(|(n, (name, _))| (label(name), soft_key(n))).collect();
     let pinned = (1u8..).zip(LABELS).map(|(n, (name, purpose))| PinnedKey {
         spki: hex(signing[&label(name)].verifying_key().to_public_key_der().unwrap().as_bytes()),
         id: hex(&[n]),
@@ -214,11 +215,13 @@ async fn certificates(keys: &Keys, now: UtcMicros) -> (Ca, Ca, Vec<u8>) {
         organisation_identifier: None,
         common_name: common_name.into(),
     };
-    let certificate = ceremony::self_signed_root(keys, &label("root-ca"), &subject("Root"), now).await.unwrap();
+    let certificate =
+        ceremony::self_signed_root(keys, &label("root-ca"), &subject("Root"), now).await.unwrap();
     let root = Ca { label: label("root-ca"), certificate };
     let production = Environment::Production;
     let certificate =
-        ceremony::issuing_ca(keys, &root, &label("ca-production"), production, &subject("CA"), url, now).await;
+        ceremony::issuing_ca(keys, &root, &label("ca-production"), production, &subject("CA"), url, now)
+            .await;
     let ca = Ca { label: label("ca-production"), certificate: certificate.unwrap() };
     let tsu = ceremony::tsu(keys, &ca, &label("tsu-1"), &subject("TSU 1"), url, now).await.unwrap();
     (root, ca, tsu)
