@@ -223,6 +223,15 @@ fn the_route_table_lists_exactly_the_operations_of_the_openapi_document() {
     described.sort();
     listed.sort();
     assert_eq!(listed, described);
+    assert!(document["components"]["schemas"]["Problem"].is_object());
+    let stamp = &document["paths"]["/tsa"]["post"];
+    assert_eq!(stamp["x-roles"], serde_json::json!(["registry-service"]));
+    assert!(stamp["responses"]["default"]["content"]["application/problem+json"].is_object());
+    let text = document.to_string();
+    for (_, rest) in text.match_indices("#/components/schemas/").map(|(at, m)| text.split_at(at + m.len())) {
+        let name = rest.split('"').next().unwrap();
+        assert!(document["components"]["schemas"][name].is_object(), "schema {name} is missing");
+    }
 }
 
 #[tokio::test]
