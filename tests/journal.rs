@@ -6,6 +6,8 @@ mod fixture;
 mod model;
 #[path = "journal/recovery.rs"]
 mod recovery;
+#[path = "journal/speed.rs"]
+mod speed;
 #[path = "journal/storage.rs"]
 mod storage;
 

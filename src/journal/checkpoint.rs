@@ -48,7 +48,7 @@ pub enum NoteError {
     #[error("the checkpoint has no blank line followed by signature lines")]
     Unsigned,
     /// A signature line does not have its form.
-    #[error("signature line {0} of the checkpoint is malformed")]
+    #[error("signature line {0} of the checkpoint is malformed or repeats a key")]
     Signature(usize),
     /// More signature lines than the limit.
     #[error("the checkpoint has more than 32 signature lines")]
@@ -259,7 +259,10 @@ pub fn open_note(text: &str) -> Result<OpenNote, NoteError> {
         if index == MAX_LINES {
             return Err(NoteError::TooMany);
         }
-        signatures.push(note_line(line).ok_or(NoteError::Signature(index + 1))?);
+        let twice =
+            |l: &NoteLine| signatures.iter().any(|s: &NoteLine| s.name == l.name && s.key_hash == l.key_hash);
+        let line = note_line(line).filter(|l| !twice(l)).ok_or(NoteError::Signature(index + 1))?;
+        signatures.push(line);
     }
     if signatures.is_empty() {
         return Err(NoteError::Unsigned);
@@ -353,7 +356,14 @@ mod tests {
         assert_eq!(open_note(&good.replace('—', "-")), Err(NoteError::Signature(1)));
         assert_eq!(open_note(good.trim_end()), Err(NoteError::Signature(2)));
         assert_eq!(open_note(&good.replacen("— s", "— +s", 1)), Err(NoteError::Signature(1)));
-        let many = format!("{good}{}", "— x AAAAAA==\n".repeat(31));
+        assert_eq!(
+            open_note(&format!("{good}{}", good.lines().last().unwrap())),
+            Err(NoteError::Signature(3))
+        );
+        let again = format!("{good}{}\n", good.lines().last().unwrap());
+        assert_eq!(open_note(&again), Err(NoteError::Signature(3)));
+        let others: String = (0..31).map(|i| format!("— x{i} AAAAAA==\n")).collect();
+        let many = format!("{good}{others}");
         assert_eq!(open_note(&many), Err(NoteError::TooMany));
     }
 }

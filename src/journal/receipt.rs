@@ -1,7 +1,7 @@
 //! Receipts: evidence about one entry or a run of entries, complete in itself.
 
 use base64ct::{Base64, Encoding};
-use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::digest::{Digest, unhex_into};
@@ -185,9 +185,10 @@ fn split_extra(extra: &[u8]) -> Result<(Entry, String, Vec<Digest>), ReceiptErro
 }
 
 /// The fields of [`RangeReceipt`], read with limits and without tolerance for unknown ones. What the API
-/// adds for its callers' convenience is let pass where it repeats the entries.
+/// adds for its callers' convenience may stand beside, but must agree with the entries.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(dead_code)] // offset and covers place the entries in the caller's request, which is not at hand
 struct StrictRange {
     first: u64,
     prev: Digest,
@@ -201,6 +202,8 @@ struct StrictRange {
     root_path: Vec<Digest>,
     checkpoint: String,
     count: Option<usize>,
+    offset: Option<usize>,
+    covers: Option<IgnoredAny>,
     time: Option<i64>,
     bound: Option<u32>,
     kind: Option<u16>,
@@ -225,6 +228,13 @@ impl StrictRange {
         }
         Ok(())
     }
+
+    fn finish(self) -> Result<RangeReceipt, String> {
+        self.check()?;
+        let Self { first, prev, entries, range_path, head, root_index, root_path, checkpoint, .. } = self;
+        let proof = HeadProof { head, root_index, root_path, checkpoint };
+        Ok(RangeReceipt { first, prev, entries, range_path, proof })
+    }
 }
 
 /// Reads a range receipt from JSON: 1 to 4,096 entries, ids of 32 lower-case hex digits, no unknown fields.
@@ -233,19 +243,27 @@ pub fn parse_range(json: &[u8]) -> Result<RangeReceipt, ReceiptError> {
         return Err(ReceiptError::TooLong { found: json.len(), limit: MAX_RANGE_JSON });
     }
     let r: StrictRange = serde_json::from_slice(json).map_err(|e| ReceiptError::Json(e.to_string()))?;
-    r.check().map_err(ReceiptError::Json)?;
-    Ok(RangeReceipt {
-        first: r.first,
-        prev: r.prev,
-        entries: r.entries,
-        range_path: r.range_path,
-        proof: HeadProof {
-            head: r.head,
-            root_index: r.root_index,
-            root_path: r.root_path,
-            checkpoint: r.checkpoint,
+    r.finish().map_err(ReceiptError::Json)
+}
+
+/// Reads one range receipt, or several as the API answers them: `{"receipts": [...]}`.
+pub fn parse_ranges(json: &[u8]) -> Result<Vec<RangeReceipt>, ReceiptError> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Answer {
+        #[serde(deserialize_with = "at_most::<_, _, MAX_RANGE>")]
+        receipts: Vec<StrictRange>,
+    }
+    match parse_range(json) {
+        Err(ReceiptError::Json(reason)) => match serde_json::from_slice::<Answer>(json) {
+            Ok(answer) if !answer.receipts.is_empty() => {
+                let all: Result<_, _> = answer.receipts.into_iter().map(StrictRange::finish).collect();
+                all.map_err(ReceiptError::Json)
+            }
+            _ => Err(ReceiptError::Json(reason)),
         },
-    })
+        one => Ok(vec![one?]),
+    }
 }
 
 /// A JSON array that may not have more than `LIMIT` elements; stops reading at the first one beyond.

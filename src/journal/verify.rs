@@ -10,7 +10,7 @@ use crate::journal::entry::{Entry, EntryKind, journal_id};
 use crate::journal::receipt::{HeadProof, RangeReceipt, ReceiptError, parse_single};
 use crate::journal::tree::{self, ProofError};
 
-pub use crate::journal::replay::{ExportFacts, ReplayError, verify_export};
+pub use crate::journal::replay::{ExportFacts, Fault, ReplayError, verify_export};
 
 /// genTime's unit when a token leaves accuracy and fraction out, microseconds.
 const WHOLE_SECOND: u64 = 1_000_000;
@@ -241,7 +241,10 @@ pub fn verify_head(proof: &HeadProof, trust: &Trust) -> Result<HeadFacts, Verify
     let note = open_note(&proof.checkpoint)?;
     let checkpoint = note.checkpoint.clone();
     let same_site = checkpoint.origin.strip_suffix("/root").is_some_and(|site| {
-        head.origin.strip_prefix(site).and_then(|rest| rest.strip_prefix("/j/")).is_some_and(|n| !n.is_empty())
+        head.origin
+            .strip_prefix(site)
+            .and_then(|rest| rest.strip_prefix("/j/"))
+            .is_some_and(|n| !n.is_empty())
     });
     if !same_site {
         return Err(VerifyError::Site { head: head.origin, root: checkpoint.origin });
@@ -280,11 +283,6 @@ pub fn verify_continuation(old: &Head, new: &Head, path: &[Digest]) -> Result<()
     if old.origin != new.origin {
         return Err(VerifyError::Origins(old.origin.clone(), new.origin.clone()));
     }
-    tree::verify_consistency(old.size, &old.root, new.size, &new.root, path).map_err(|reason| {
-        VerifyError::Consistency { old: old.size, new: new.size, reason }
-    })
+    tree::verify_consistency(old.size, &old.root, new.size, &new.root, path)
+        .map_err(|reason| VerifyError::Consistency { old: old.size, new: new.size, reason })
 }
-
-#[cfg(test)]
-#[path = "verify_tests.rs"]
-mod tests;

@@ -96,6 +96,14 @@ impl World {
     }
 
     pub async fn open_tuned(&self, dir: &Path, tuning: Tuning) -> Result<Journals, JournalError> {
+        self.open_all(dir, tuning, SEGMENT).await
+    }
+
+    pub async fn open_sized(&self, dir: &Path, segment_bytes: u64) -> Result<Journals, JournalError> {
+        self.open_all(dir, Tuning { low_water_bytes: Some(0), ..Tuning::default() }, segment_bytes).await
+    }
+
+    async fn open_all(&self, dir: &Path, tuning: Tuning, segment_bytes: u64) -> Result<Journals, JournalError> {
         let parts = Parts {
             dir: dir.to_owned(),
             site: SITE.into(),
@@ -103,7 +111,7 @@ impl World {
             head_key: KeyLabel::new("journal-head").unwrap(),
             stamp: self.stamp(),
             clock: self.clock.clone(),
-            segment_bytes: SEGMENT,
+            segment_bytes,
         };
         Journals::open_tuned(parts, tuning).await
     }

@@ -97,7 +97,9 @@ async fn a_cut_at_any_byte_of_the_last_two_records_drops_only_what_was_cut() {
         written.world.stamp_works.store(false, std::sync::atomic::Ordering::SeqCst);
         let journals = written.world.open(dir.path()).await.unwrap_or_else(|e| panic!("cut {cut}: {e}"));
         let whole = if cut >= last.1 { last.1 } else if cut >= before.1 { before.1 } else { before.0 };
-        assert_eq!(journals.stats().torn_tail_bytes as usize, cut - whole, "cut {cut}");
+        let torn = journals.stats().torn_tail_bytes as usize;
+        // Zeros at the cut's end are not told from what was never written.
+        assert!(torn <= cut - whole && (torn > 0) == (cut > whole), "cut {cut}: {torn}");
         let aside = fs::read_dir(dir.path()).unwrap().filter(|item| {
             item.as_ref().unwrap().file_name().to_string_lossy().starts_with("torn-")
         });
