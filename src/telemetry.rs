@@ -161,14 +161,22 @@ impl Snapshot {
         let j = &self.journal;
         r.register(name::ENTRIES, "Entries made durable since start", ConstCounter::new(j.entries));
         r.register(name::BATCHES, "Batches written since start", ConstCounter::new(j.batches));
-        r.register(name::SEALS, "Root checkpoints signed and stamped since start", ConstCounter::new(j.seals));
+        r.register(
+            name::SEALS,
+            "Root checkpoints signed and stamped since start",
+            ConstCounter::new(j.seals),
+        );
         r.register(name::FSYNCS, "fdatasync calls since start", ConstCounter::new(j.fsyncs));
         let seconds = j.last_fsync_us as f64 / 1e6;
         r.register(name::LAST_FSYNC_SECONDS, "Duration of the last fdatasync", ConstGauge::new(seconds));
         const TORN: &str = "Bytes of a never acknowledged record found at start";
         r.register(name::TORN_TAIL_BYTES, TORN, gauge(j.torn_tail_bytes as i64));
         r.register(name::JOURNALS, "Journals, own ones included", gauge(self.journals as i64));
-        r.register(name::JOURNAL_FAILED, "1: a storage error stopped the journal", gauge(self.journal_failed.into()));
+        r.register(
+            name::JOURNAL_FAILED,
+            "1: a storage error stopped the journal",
+            gauge(self.journal_failed.into()),
+        );
         r.register(name::IN_FLIGHT, "Requests being answered", gauge(self.in_flight.into()));
         let ready = i64::from(self.signer == SignerState::Ready);
         r.register(name::SIGNER_READY, "1: the HSM signs", gauge(ready));
@@ -213,7 +221,8 @@ fn word(state: &ClockState) -> &'static str {
 /// when logging is set up already.
 pub fn log_to_stderr(json: bool) {
     let filter = EnvFilter::try_from_env("PECHAT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
     let _ = if json { log.json().try_init() } else { log.try_init() };
 }
 

@@ -26,6 +26,13 @@ pub struct Identity {
     pub revoked: bool,
 }
 
+impl std::fmt::Display for Identity {
+    /// `institution/name`: the person or service, in records.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.institution, self.name)
+    }
+}
+
 /// All identities, looked up on every request; replaced whole at each change, so that a
 /// revocation holds for live connections from the next request on.
 #[derive(Clone, Default)]

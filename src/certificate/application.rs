@@ -42,10 +42,11 @@ impl Issuer {
         let (this, by, now) = (self.clone(), by.clone(), self.at(now));
         // A caller that hangs up must not stop the flow between signature and outcome.
         let flow = async move {
-            let submitter = (by.name.as_str(), Some(by.fingerprint));
+            let name = by.to_string();
+            let submitter = (name.as_str(), Some(by.fingerprint));
             let request = match this.freeze(&application, submitter, now).await {
                 Ok(request) => request,
-                Err(refusal) => return Err(this.refuse(&application, &by.name, refusal, now).await),
+                Err(refusal) => return Err(this.refuse(&application, &name, refusal, now).await),
             };
             match Approval::of(&request, &[], &this.0.directory) {
                 Ok(approval) => this.issue(approval, now).await.map(|(r, c)| (r, Some(c))),

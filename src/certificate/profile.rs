@@ -180,11 +180,11 @@ fn half_life(not_before: i64, lifetime: i64) -> der::Result<PrivateKeyUsagePerio
     })
 }
 
-/// Production: NCP of EN 319 411-1; integration: LCP; test: the arc X.660 reserves for examples,
+/// Production: NCP of EN 319 411-1; integration: LCP; test: the number RFC 5612 reserves for examples,
 /// which no relying party can take for real.
 fn policy_of(environment: Environment) -> ObjectIdentifier {
     ObjectIdentifier::new_unwrap(match environment {
-        Environment::Test => "2.999.1",
+        Environment::Test => "1.3.6.1.4.1.32473.1",
         Environment::Integration => "0.4.0.2042.1.3",
         Environment::Production => "0.4.0.2042.1.1",
     })

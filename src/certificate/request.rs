@@ -241,3 +241,7 @@ fn shown(name: &GeneralName) -> String {
         other => format!("#{}", other.to_der().map(|d| crate::digest::hex(&d)).unwrap_or_default()),
     }
 }
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

@@ -40,7 +40,7 @@ impl Issuer {
         now: Option<UtcMicros>,
     ) -> Result<Revoked, CertificateError> {
         let time = self.at_or_newest(now)?;
-        let (this, by) = (self.clone(), by.name.clone());
+        let (this, by) = (self.clone(), by.to_string());
         // A caller that hangs up must not keep the list from being made.
         let flow = async move { this.revoke_and_list(serial, Revocation { time, reason, by }).await };
         tokio::spawn(flow).await.map_err(|_| CertificateError::Stopping)?

@@ -34,7 +34,8 @@ impl Approval {
         let in_force = |officer: &Digest| directory.in_force(officer, Role::ControlAdministrator);
         match standing(decisions, &request.tbs_sha256(), request.agreements_needed(), in_force) {
             Standing::Agreed => {
-                let names = decisions.iter().map(|d| d.person.1.clone()).collect::<Vec<_>>();
+                let names =
+                    decisions.iter().map(|d| format!("{}/{}", d.person.0, d.person.1)).collect::<Vec<_>>();
                 let basis = if names.is_empty() { json!([request.submitter]) } else { json!(names) };
                 Ok(Self { request: request.clone(), basis })
             }
@@ -83,7 +84,7 @@ impl Issuer {
         let request = request.ok_or_else(|| CertificateError::UnknownRequest(id.to_owned()))?;
         let lasting = reason.is_some_and(|r| (1..=1000).contains(&r.trim().chars().count()));
         if !self.0.directory.in_force(&officer.fingerprint, Role::ControlAdministrator) {
-            return Err(CertificateError::NotAnOfficer(officer.name.clone()));
+            return Err(CertificateError::NotAnOfficer(officer.to_string()));
         }
         if clause == Clause::DoNotAgree && !lasting {
             return Err(CertificateError::ReasonNeeded);
@@ -96,7 +97,7 @@ impl Issuer {
             return Err(CertificateError::OtherBytes { given, frozen });
         }
         if request.institution == officer.institution && request.name == officer.name {
-            return Err(CertificateError::OwnRequest(officer.name.clone()));
+            return Err(CertificateError::OwnRequest(officer.to_string()));
         }
         if now - request.submitted > AGREEMENT_SECONDS {
             return Err(self.lapse(request).await?);
@@ -120,7 +121,7 @@ impl Issuer {
         decision: Agreement,
         now: i64,
     ) -> Result<(RequestRecord, Option<CertificateRecord>), CertificateError> {
-        let name = decision.person.1.clone();
+        let name = format!("{}/{}", decision.person.0, decision.person.1);
         let kept = self.0.store.agreements(&request.id).await?;
         let mut repeated = kept.iter().any(|k| k.person == decision.person);
         if !repeated || decision.clause == Clause::DoNotAgree {

@@ -150,8 +150,12 @@ mod tests {
             bound: 5,
             kind: 2,
         };
-        let proof =
-            HeadProof { head: "head\n".into(), root_index: 7, root_path: vec![], checkpoint: "note\n".into() };
+        let proof = HeadProof {
+            head: "head\n".into(),
+            root_index: 7,
+            root_path: vec![],
+            checkpoint: "note\n".into(),
+        };
         let entries = ids.iter().map(entry).collect();
         RangeReceipt { first: 40, prev: Digest::of(b"prev"), entries, range_path: vec![], proof }
     }

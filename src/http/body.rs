@@ -90,7 +90,9 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
         must_be(request.headers(), "application/json")?;
         let body = read(request, JSON_CAP).await?;
-        serde_json::from_slice(&body).map(Json).map_err(|e| Problem::malformed(format!("the body is not ours: {e}")))
+        serde_json::from_slice(&body)
+            .map(Json)
+            .map_err(|e| Problem::malformed(format!("the body is not ours: {e}")))
     }
 }
 

@@ -39,8 +39,14 @@ impl Caller {
 
     /// The 403 problem for a role that may do none of `actions`.
     pub fn forbidden(&self, actions: &[Action]) -> Problem {
-        let detail = format!("{} has the role {:?}, which does not allow {actions:?}", self.name(), self.0.role);
-        Problem::new(403, "role-not-allowed", detail, "Use a certificate whose role allows it, or ask an officer for one.")
+        let detail =
+            format!("{} has the role {:?}, which does not allow {actions:?}", self.name(), self.0.role);
+        Problem::new(
+            403,
+            "role-not-allowed",
+            detail,
+            "Use a certificate whose role allows it, or ask an officer for one.",
+        )
     }
 
     /// 404 problem (as if unknown) unless the thing belongs to the caller's institution or the role sees all.
@@ -105,7 +111,10 @@ mod tests {
         let ours = Ok("land-registry/service-1".to_owned());
         assert_eq!(kind(Caller::identify(Some(&peer), &known, Some(1_000))), ours);
         assert_eq!(kind(Caller::identify(Some(&peer), &known, None)), ours);
-        assert_eq!(kind(Caller::identify(Some(&peer), &known, Some(1_001))), Err((403, "expired-certificate")));
+        assert_eq!(
+            kind(Caller::identify(Some(&peer), &known, Some(1_001))),
+            Err((403, "expired-certificate"))
+        );
         assert_eq!(kind(Caller::identify(Some(&stranger), &known, None)), Err((403, "unknown-certificate")));
         assert_eq!(kind(Caller::identify(None, &known, None)), Err((403, "unknown-certificate")));
         let (revoked, peer) = directory(true, Role::Auditor);

@@ -68,7 +68,9 @@ impl<'de> Deserialize<'de> for IdText {
                 f.write_str("32 hex digits or a UUID")
             }
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<IdText, E> {
-                request_id(text).map(IdText).ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
+                request_id(text)
+                    .map(IdText)
+                    .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
             }
         }
         deserializer.deserialize_str(Visitor)
@@ -120,7 +122,12 @@ impl EntriesRequest {
         json.push_str("{\"entries\":[");
         for (index, s) in self.submissions.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
-            let _ = write!(json, "{comma}{{\"request_id\":\"{}\",\"digest\":\"{}\"}}", hex(&s.request_id.0), s.digest);
+            let _ = write!(
+                json,
+                "{comma}{{\"request_id\":\"{}\",\"digest\":\"{}\"}}",
+                hex(&s.request_id.0),
+                s.digest
+            );
         }
         json.push(']');
         if let Some(expect) = self.expect {
@@ -166,7 +173,13 @@ mod tests {
     fn a_request_id_is_32_hex_digits_or_a_uuid() {
         assert_eq!(request_id(ID), request_id(UUID));
         assert!(request_id(ID).is_some());
-        for bad in ["", &ID[1..], "00112233-4455-6677-8899aabbccdd-eeff", "0011223344556677-8899-aabb-ccddeeff-", &"-".repeat(36)] {
+        for bad in [
+            "",
+            &ID[1..],
+            "00112233-4455-6677-8899aabbccdd-eeff",
+            "0011223344556677-8899-aabb-ccddeeff-",
+            &"-".repeat(36),
+        ] {
             assert_eq!(request_id(bad), None, "{bad}");
         }
     }

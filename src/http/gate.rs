@@ -33,7 +33,7 @@ pub async fn authenticated(State(app): State<App>, mut request: Request, next: N
     let visit = Visit::begin(&app.front, &request);
     let answer = match admit(&app, &mut request) {
         Ok((place, finish_anyway)) => {
-            let mut answer = within_deadline(request, next, finish_anyway).await;
+            let mut answer = within(DEADLINE, request, next, finish_anyway).await;
             place.describe(answer.headers_mut());
             answer
         }
@@ -46,17 +46,18 @@ pub async fn authenticated(State(app): State<App>, mut request: Request, next: N
 pub async fn anonymous(State(app): State<App>, request: Request, next: Next) -> Response {
     let visit = Visit::begin(&app.front, &request);
     let address = request.extensions().get::<Peer>().map(|peer| peer.address.ip().to_canonical().to_string());
-    let answer = match app.front.public().enter(Digest::of(address.unwrap_or_default().as_bytes()), Instant::now()) {
-        Ok(_place) => within_deadline(request, next, false).await,
-        Err(problem) => problem.into_response(),
-    };
+    let answer =
+        match app.front.public().enter(Digest::of(address.unwrap_or_default().as_bytes()), Instant::now()) {
+            Ok(_place) => within(DEADLINE, request, next, false).await,
+            Err(problem) => problem.into_response(),
+        };
     visit.end(answer).await
 }
 
 /// The gate of the metrics listener.
 pub async fn unmetered(State(app): State<App>, request: Request, next: Next) -> Response {
     let visit = Visit::begin(&app.front, &request);
-    let answer = within_deadline(request, next, false).await;
+    let answer = within(DEADLINE, request, next, false).await;
     visit.end(answer).await
 }
 
@@ -84,7 +85,8 @@ fn admit(app: &App, request: &mut Request) -> Result<(Place, bool), Response> {
 /// The route of the table, or a 404 or 405 answer.
 #[allow(clippy::result_large_err)] // made and used at once
 fn listed(front: &Front, request: &Request) -> Result<&'static Route, Response> {
-    let methods = request.extensions().get::<MatchedPath>().map_or(&[][..], |path| front.routes(path.as_str()));
+    let methods =
+        request.extensions().get::<MatchedPath>().map_or(&[][..], |path| front.routes(path.as_str()));
     if methods.is_empty() {
         return Err(Problem::no_route(request.uri().path()).into_response());
     }
@@ -96,24 +98,28 @@ fn listed(front: &Front, request: &Request) -> Result<&'static Route, Response> 
 fn wrong_method(request: &Request, methods: &[&Route]) -> Response {
     let allowed = methods.iter().map(|route| route.method).collect::<Vec<_>>().join(", ");
     let detail = format!("{} takes {allowed}, not {}", request.uri().path(), request.method());
-    let mut answer = Problem::new(405, "wrong-method", detail, "Use a method of the Allow header.").into_response();
+    let mut answer =
+        Problem::new(405, "wrong-method", detail, "Use a method of the Allow header.").into_response();
     if let Ok(allowed) = HeaderValue::try_from(allowed) {
         answer.headers_mut().insert(ALLOW, allowed);
     }
     answer
 }
 
-async fn within_deadline(request: Request, next: Next, finish_anyway: bool) -> Response {
+async fn within(deadline: Duration, request: Request, next: Next, finish_anyway: bool) -> Response {
     let uri = request.uri().clone();
     let work = guarded(request, next);
     let outcome = if finish_anyway {
         let task = tokio::spawn(work);
-        tokio::time::timeout(DEADLINE, async { task.await.unwrap_or_else(|_| Problem::internal().into_response()) }).await
+        tokio::time::timeout(deadline, async {
+            task.await.unwrap_or_else(|_| Problem::internal().into_response())
+        })
+        .await
     } else {
-        tokio::time::timeout(DEADLINE, work).await
+        tokio::time::timeout(deadline, work).await
     };
     outcome.unwrap_or_else(|_| {
-        let (path, seconds) = (uri.path(), DEADLINE.as_secs());
+        let (path, seconds) = (uri.path(), deadline.as_secs());
         let detail = format!("{path} was not answered within {seconds} s; it may still take effect");
         const ACTION: &str = "Ask again with the same request ids, or read what became of it.";
         Problem::new(504, "deadline", detail, ACTION).into_response()
@@ -135,7 +141,11 @@ async fn guarded(request: Request, next: Next) -> Response {
 }
 
 fn text_of(panic: &(dyn Any + Send)) -> &str {
-    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("")
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("")
 }
 
 /// One request from its arrival to its answer.
@@ -206,4 +216,73 @@ async fn foreign(status: u16, body: Body) -> Problem {
     };
     problem.status = status;
     problem
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use axum::Router;
+    use axum::middleware::from_fn;
+    use axum::routing::get;
+    use tokio::sync::Notify;
+    use tower_service::Service;
+
+    use super::*;
+
+    fn asked(path: &str) -> Request {
+        Request::builder().uri(path).body(Body::empty()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_500_and_the_next_request_is_served() {
+        async fn panics() {
+            panic!("never tell the caller")
+        }
+        let layer = from_fn(|request, next| within(DEADLINE, request, next, false));
+        let mut router =
+            Router::new().route("/panics", get(panics)).route("/works", get(|| async {})).layer(layer);
+        let answer = router.call(asked("/panics")).await.unwrap();
+        let problem = answer.extensions().get::<Problem>().cloned();
+        assert_eq!((answer.status().as_u16(), problem), (500, Some(Problem::internal())));
+        assert_eq!(router.call(asked("/works")).await.unwrap().status(), 200);
+    }
+
+    #[tokio::test]
+    async fn an_act_is_finished_though_the_caller_leaves() {
+        let (go_on, done) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+        let (entered, waits, sets) = (Arc::new(Notify::new()), go_on.clone(), done.clone());
+        let begun = entered.clone();
+        let act = async move || {
+            begun.notify_one();
+            waits.notified().await;
+            sets.store(true, Ordering::SeqCst);
+        };
+        let layer = from_fn(|request, next| within(DEADLINE, request, next, true));
+        let mut router = Router::new().route("/act", get(act)).layer(layer);
+        tokio::select! {
+            _ = router.call(asked("/act")) => unreachable!("it waits"),
+            () = entered.notified() => {}
+        }
+        go_on.notify_one();
+        while !done.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_does_not_come_is_504() {
+        let layer = from_fn(|request, next| within(Duration::ZERO, request, next, false));
+        let mut router = Router::new().route("/", get(std::future::pending::<()>)).layer(layer);
+        assert_eq!(router.call(asked("/")).await.unwrap().status(), 504);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_of_an_extractor_becomes_a_problem_with_its_status() {
+        let problem = foreign(422, Body::from("missing field `x`")).await;
+        assert_eq!((problem.status, problem.kind), (422, "malformed-request"));
+        assert_eq!(problem.detail, "missing field `x`");
+        assert_eq!(foreign(500, Body::from("secret")).await, Problem::internal());
+    }
 }

@@ -126,7 +126,8 @@ fn visible(app: &App, caller: &Caller, name: &str) -> Result<JournalInfo, Proble
 /// List the journals the caller may see.
 #[utoipa::path(get, path = "/v1/journals", tag = "journals", responses((status = 200, body = Vec<Journal>)))]
 async fn list(State(app): State<App>, caller: Caller) -> axum::Json<Vec<Journal>> {
-    let seen = app.journals.list().into_iter().filter(|info| caller.must_see(info.institution.as_ref()).is_ok());
+    let seen =
+        app.journals.list().into_iter().filter(|info| caller.must_see(info.institution.as_ref()).is_ok());
     axum::Json(seen.map(Journal::from).collect())
 }
 
@@ -139,6 +140,12 @@ async fn list(State(app): State<App>, caller: Caller) -> axum::Json<Vec<Journal>
     )
 )]
 async fn open(State(app): State<App>, Json(wanted): Json<OpenJournal>) -> Result<Response, Problem> {
+    let registered = app.issuer.institutions().await?;
+    if !registered.iter().any(|known| known.id == wanted.institution) {
+        let detail = format!("there is no institution {:?}", wanted.institution.as_str());
+        const ACTION: &str = "Register the institution first, or correct its id.";
+        return Err(Problem::new(404, "unknown-institution", detail, ACTION));
+    }
     let info = app.journals.create(wanted.name, wanted.institution).await?;
     let location = format!("/v1/journals/{}", info.name.as_str());
     Ok(created(location, axum::Json(Journal::from(info))))
@@ -346,7 +353,11 @@ async fn consistency(
         (status = 404, body = Document, content_type = "application/problem+json"),
     )
 )]
-async fn export(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<Response, Problem> {
+async fn export(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
     let info = visible(&app, &caller, &name)?;
     Ok(app.journals.export(&info.name).await?.into_response())
 }

@@ -122,7 +122,8 @@ impl Client {
     /// Takes one request from the bucket; how many are left.
     fn take(&self, limits: &Limits, now: Instant) -> Result<u32, Problem> {
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        let grown = now.saturating_duration_since(bucket.at).as_secs_f64() * f64::from(limits.requests_per_second);
+        let grown =
+            now.saturating_duration_since(bucket.at).as_secs_f64() * f64::from(limits.requests_per_second);
         bucket.left = (bucket.left + grown).min(f64::from(limits.burst));
         bucket.at = bucket.at.max(now);
         if bucket.left < 1.0 {
@@ -165,7 +166,8 @@ fn too_many(limit: u32) -> Problem {
 
 fn too_fast(limits: &Limits) -> Problem {
     let detail = format!("this certificate asked more than {} times a second", limits.requests_per_second);
-    Problem::new(429, "too-fast", detail, "Ask again after Retry-After seconds, and more slowly.").retry_after(1)
+    Problem::new(429, "too-fast", detail, "Ask again after Retry-After seconds, and more slowly.")
+        .retry_after(1)
 }
 
 #[cfg(test)]
@@ -180,8 +182,7 @@ mod tests {
 
     #[test]
     fn a_client_that_asks_too_fast_is_refused_and_others_are_not() {
-        let (meter, now, one, two) =
-            meter(Limits { requests_per_second: 1, burst: 2, ..Limits::default() });
+        let (meter, now, one, two) = meter(Limits { requests_per_second: 1, burst: 2, ..Limits::default() });
         drop(meter.enter(one, now).unwrap());
         drop(meter.enter(one, now).unwrap());
         let refused = meter.enter(one, now).err().unwrap();

@@ -6,9 +6,12 @@
 pub mod answer;
 pub mod body;
 pub mod caller;
+pub mod certificate;
+pub mod certificate_view;
 pub mod entries;
 pub mod front;
 pub mod gate;
+pub mod institution;
 pub mod journal;
 pub mod limit;
 pub mod listen;
@@ -98,6 +101,15 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/journals/{journal}/consistency", &[ReadJournal]),
     route("GET", "/v1/journals/{journal}/export", &[ReadJournal]),
     route("GET", "/v1/checkpoint", &[]),
+    route("GET", "/v1/institutions", &[ManageInstitutions, ReadCertificates]),
+    route("POST", "/v1/institutions", &[ManageInstitutions]),
+    route("GET", "/v1/certificates", &[ReadCertificates]),
+    route("POST", "/v1/certificates", &[RequestCertificate]),
+    route("GET", "/v1/certificates/{serial}", &[ReadCertificates]),
+    route("POST", "/v1/certificates/{serial}/revocation", &[RevokeCertificate]),
+    route("GET", "/v1/certificate-requests", &[ReadCertificates]),
+    route("GET", "/v1/certificate-requests/{id}", &[ReadCertificates]),
+    route("POST", "/v1/certificate-requests/{id}/decision", &[AgreeToCertificate]),
     route("GET", "/v1/clock", &[ReadStatus]),
     route("GET", "/v1/hsm", &[ReadStatus]),
     route("GET", "/v1/status", &[ReadStatus]),
@@ -105,12 +117,15 @@ pub const ROUTES: &[Route] = &[
 ];
 
 /// Paths of the plain listeners, for the metrics.
-pub const PLAIN: &[&str] = &["/livez", "/readyz", "/checkpoint", "/metrics", "/status"];
+pub const PLAIN: &[&str] =
+    &["/livez", "/readyz", "/checkpoint", "/crl/{file}", "/ca/{file}", "/metrics", "/status"];
 
 fn api_routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Description::openapi())
         .merge(timestamp::routes())
         .merge(journal::routes())
+        .merge(institution::routes())
+        .merge(certificate::routes())
         .merge(status::routes())
 }
 
@@ -120,6 +135,7 @@ fn public_routes() -> Router<App> {
         .route("/readyz", get(public::ready))
         .route("/checkpoint", get(public::checkpoint))
         .route("/v1/openapi.json", get(status::openapi))
+        .merge(certificate::public_routes())
 }
 
 #[derive(OpenApi)]

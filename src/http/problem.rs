@@ -73,12 +73,22 @@ impl Problem {
     /// 404 for a thing that does not exist or belongs to somebody else: both read the same.
     pub fn not_found(what: &str, name: &str) -> Self {
         let detail = format!("there is no {what} {name:?} that this certificate may see");
-        Self::new(404, "not-found", detail, "Check the name, and that the certificate is the institution's own.")
+        Self::new(
+            404,
+            "not-found",
+            detail,
+            "Check the name, and that the certificate is the institution's own.",
+        )
     }
 
     /// 400 for a request that is not what the OpenAPI document describes.
     pub fn malformed(detail: impl Into<String>) -> Self {
-        Self::new(400, "malformed-request", detail, "Correct the request; /v1/openapi.json describes its form.")
+        Self::new(
+            400,
+            "malformed-request",
+            detail,
+            "Correct the request; /v1/openapi.json describes its form.",
+        )
     }
 
     /// 415 naming the one media type that is taken.
@@ -96,14 +106,22 @@ impl Problem {
     /// 500 that tells the caller nothing but the request id; the log has the rest.
     pub fn internal() -> Self {
         let detail = "the service failed while it answered this request";
-        Self::new(500, "internal-error", detail, "Ask again; if it happens again, give the request id to the operator.")
+        Self::new(
+            500,
+            "internal-error",
+            detail,
+            "Ask again; if it happens again, give the request id to the operator.",
+        )
     }
 
     /// The document; `request_id` once it is known.
     fn document(&self, request_id: Option<&str>) -> Vec<u8> {
         let document = Document {
             r#type: Name(self.kind),
-            title: StatusCode::from_u16(self.status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Error"),
+            title: StatusCode::from_u16(self.status)
+                .ok()
+                .and_then(|s| s.canonical_reason())
+                .unwrap_or("Error"),
             status: self.status,
             detail: &self.detail,
             action: self.action,
@@ -143,9 +161,12 @@ impl From<JournalError> for Problem {
         match error {
             E::BadName(_) => Self::new(400, "bad-journal-name", text, "Choose another name."),
             E::Unknown(name) => Self::not_found("journal", &name),
-            E::Exists(_) => Self::new(409, "journal-exists", text, "Use the journal, or choose another name."),
+            E::Exists(_) => {
+                Self::new(409, "journal-exists", text, "Use the journal, or choose another name.")
+            }
             E::Conflict { .. } => {
-                const ACTION: &str = "Nothing of this request was sealed. Give the changed record a new request id.";
+                const ACTION: &str =
+                    "Nothing of this request was sealed. Give the changed record a new request id.";
                 Self::new(409, "request-id-conflict", text, ACTION)
             }
             E::Stale { .. } => {
@@ -157,7 +178,9 @@ impl From<JournalError> for Problem {
                 Self::new(503, "storage-failed", text, "Tell the operator: the service must be restarted.")
                     .retry_after(60)
             }
-            E::Damaged(_) => Self::new(500, "journal-damaged", text, "Tell the operator and keep your receipts."),
+            E::Damaged(_) => {
+                Self::new(500, "journal-damaged", text, "Tell the operator and keep your receipts.")
+            }
             E::Beyond { .. } => {
                 Self::new(404, "beyond-journal", text, "Ask for a sequence number below the sealed size.")
             }

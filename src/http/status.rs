@@ -204,13 +204,19 @@ async fn probe(app: &App) -> Readiness {
     let clock = app.clock.permit().map(|_| ()).map_err(|e| e.to_string());
     let journal = app.journals.failed().map_or(Ok(()), Err);
     let (hsm, timestamp) = tokio::join!(in_time(test_signature(app)), in_time(test_stamp(app)));
-    let checks =
-        vec![check("clock", clock), check("hsm", hsm), check("journal", journal), check("timestamp", timestamp)];
+    let checks = vec![
+        check("clock", clock),
+        check("hsm", hsm),
+        check("journal", journal),
+        check("timestamp", timestamp),
+    ];
     Readiness { ready: checks.iter().all(|c| c.ok), checks }
 }
 
 async fn in_time(work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
-    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}")))
+    tokio::time::timeout(PATIENCE, work)
+        .await
+        .unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}")))
 }
 
 /// A signature of the one key that signs nothing else; verified by `Keys` before it is returned.
@@ -223,8 +229,8 @@ async fn test_signature(app: &App) -> Result<(), String> {
 async fn test_stamp(app: &App) -> Result<(), String> {
     // TimeStampReq: version 1, SHA-256 imprint (RFC 3161 section 2.4.1).
     const HEAD: [u8; 24] = [
-        0x30, 0x36, 0x02, 0x01, 0x01, 0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02,
-        0x01, 0x05, 0x00, 0x04, 0x20,
+        0x30, 0x36, 0x02, 0x01, 0x01, 0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03,
+        0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20,
     ];
     let query = [&HEAD[..], Digest::of(b"pechat readiness").as_bytes()].concat();
     match app.authority.answer(&query, "pechat/readiness").await.outcome {

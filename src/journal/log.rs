@@ -9,6 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::JournalError;
 use super::record::{self, HEADER_BYTES, Header, Record, SECTOR};
@@ -28,6 +29,9 @@ pub struct Place {
 /// Smallest and largest segment: a record of the largest batch must fit, offsets are 32 bits wide.
 const SEGMENT_MIN: u64 = 1 << 20;
 const SEGMENT_MAX: u64 = 1 << 30;
+/// How long the directory's lock is waited for.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// Trailing zeros that show that a record's end was never written (its hash ends there).
 const UNWRITTEN: usize = 8;
 
@@ -107,9 +111,20 @@ pub fn segment_size(asked: u64) -> u64 {
 fn lock(path: &Path) -> Result<File, JournalError> {
     let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
     let file = open.map_err(|e| JournalError::Storage(format!("{}: {e}", path.display())))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(e) => Err(JournalError::Storage(format!("{} is held by another process: {e}", path.display()))),
+    // A child process being started holds a copy of a former owner's lock until its exec.
+    let mut patience = LOCK_TRIES;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(_) if patience > 0 => {
+                patience -= 1;
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            Err(e) => {
+                let why = format!("{} is held by another process: {e}", path.display());
+                return Err(JournalError::Storage(why));
+            }
+        }
     }
 }
 
@@ -339,11 +354,6 @@ impl Log {
     /// The reading end.
     pub fn segments(&self) -> Arc<Segments> {
         Arc::clone(&self.segments)
-    }
-
-    /// Number the next record will have.
-    pub fn next_number(&self) -> u64 {
-        self.number
     }
 
     /// Why new entries should be refused for lack of space.

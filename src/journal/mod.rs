@@ -484,7 +484,7 @@ pub mod queue;
 pub mod receipt;
 mod recover;
 pub mod record;
-mod replay;
+pub mod replay;
 mod replica;
 mod reserve;
 mod sealer;

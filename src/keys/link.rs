@@ -222,7 +222,8 @@ impl Link {
     fn take(&mut self, id: u64) -> Result<Waiter, LinkError> {
         let place = id.checked_sub(self.first_id).and_then(|at| usize::try_from(at).ok());
         let waiter = place.and_then(|at| self.waiters.get_mut(at)).and_then(Option::take);
-        let waiter = waiter.ok_or_else(|| LinkError::Protocol(format!("an answer to job {id}, not waiting")))?;
+        let waiter =
+            waiter.ok_or_else(|| LinkError::Protocol(format!("an answer to job {id}, not waiting")))?;
         while let Some(None) = self.waiters.front() {
             self.waiters.pop_front();
             self.first_id += 1;

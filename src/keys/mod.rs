@@ -259,7 +259,10 @@ impl Check {
             return Ok(Signature(public::der_of_raw(raw)));
         }
         self.frozen.store(true, Ordering::Release);
-        tracing::error!(key = key.as_str(), "the HSM gave a signature that does not verify; the key is frozen");
+        tracing::error!(
+            key = key.as_str(),
+            "the HSM gave a signature that does not verify; the key is frozen"
+        );
         Err(KeyError::WrongSignature(key.0.clone()))
     }
 }

@@ -342,4 +342,3 @@ fn random<const N: usize>() -> [u8; N] {
     let _: Result<(), _> = aws_lc_rs::rand::fill(&mut bytes);
     bytes
 }
-

@@ -9,7 +9,8 @@ fn signing_key(seed: u8) -> SigningKey {
 
 /// A pinned canary whose private key is made of `seed`.
 pub(super) fn pinned(label: &str, seed: u8) -> PinnedKey {
-    let point: [u8; 65] = signing_key(seed).verifying_key().to_sec1_point(false).as_bytes().try_into().unwrap();
+    let point: [u8; 65] =
+        signing_key(seed).verifying_key().to_sec1_point(false).as_bytes().try_into().unwrap();
     let label = KeyLabel::new(label).unwrap();
     PinnedKey::new(label, KeyPurpose::Canary, &[seed; 16], &spki_of_point(&point))
 }

@@ -73,9 +73,7 @@ impl PinSource {
                 private(path, &file, unreadable)?;
                 file
             }
-            Self::Descriptor(number) => {
-                File::open(format!("/proc/self/fd/{number}")).map_err(unreadable)?
-            }
+            Self::Descriptor(number) => File::open(format!("/proc/self/fd/{number}")).map_err(unreadable)?,
         };
         Ok(OpenPin { name, file })
     }
@@ -173,7 +171,10 @@ mod tests {
         for mode in [0o640, 0o604, 0o620, 0o666] {
             let (_dir, source) = file(b"1234", mode);
             let error = read(&source).unwrap_err();
-            assert!(error.ends_with(&format!("has mode {mode:o}: others may read it; make it 600")), "{error}");
+            assert!(
+                error.ends_with(&format!("has mode {mode:o}: others may read it; make it 600")),
+                "{error}"
+            );
         }
         let (dir, _) = file(b"1234", 0o600);
         symlink("pin", dir.path().join("link")).unwrap();

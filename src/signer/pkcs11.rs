@@ -138,7 +138,7 @@ impl From<Error> for HsmError {
             | RvError::MechanismParamInvalid => CallClass::Request,
             _ => CallClass::Fatal,
         };
-        Self::Call { call: format!("C_{call}"), code: format!("{code:?}"), class }
+        Self::Call { call: format!("C_{call:?}"), code: format!("{code:?}"), class }
     }
 }
 
@@ -148,8 +148,8 @@ pub struct Module(Pkcs11);
 impl Module {
     /// C_Initialize with OS_LOCKING_OK: without it SoftHSM crashes under threads.
     pub fn load(path: &Path) -> Result<Self, HsmError> {
-        let module = Pkcs11::new(path)
-            .map_err(|e| HsmError::Load { path: path.into(), cause: e.to_string() })?;
+        let module =
+            Pkcs11::new(path).map_err(|e| HsmError::Load { path: path.into(), cause: e.to_string() })?;
         module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))?;
         Ok(Self(module))
     }
@@ -347,7 +347,8 @@ fn generate(session: &Session, label: &str, id: [u8; 16]) -> Result<KeyMade, Hsm
         }
     }
     let (for_public, for_private) = (public_template(label, id), private_template(label, id));
-    let (public, private) = session.generate_key_pair(&Mechanism::EccKeyPairGen, &for_public, &for_private)?;
+    let (public, private) =
+        session.generate_key_pair(&Mechanism::EccKeyPairGen, &for_public, &for_private)?;
     confirm(session, label, public, &for_public)?;
     confirm(session, label, private, &for_private)?;
     confirm(session, label, private, &kept())?;

@@ -18,8 +18,8 @@ use super::process::{end, harden};
 use super::watchdog::Watchdog;
 use crate::digest::Digest;
 use crate::keys::wire::{
-    self, EXIT_TOKEN_LOST, Failure, FailureClass, Generated, Hello, HelloKey, Request, Response, SignJob, Signed,
-    Status,
+    self, EXIT_TOKEN_LOST, Failure, FailureClass, Generated, Hello, HelloKey, Request, Response, SignJob,
+    Signed, Status,
 };
 use crate::keys::{KeyLabel, PinnedKeys};
 

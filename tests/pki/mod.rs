@@ -92,7 +92,8 @@ impl Pki {
     }
 
     fn openssl(&self, arguments: &str) {
-        let run = Command::new("openssl").args(arguments.split_whitespace()).current_dir(self.dir.path()).output();
+        let run =
+            Command::new("openssl").args(arguments.split_whitespace()).current_dir(self.dir.path()).output();
         let output = run.unwrap();
         assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
     }

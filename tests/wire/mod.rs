@@ -27,7 +27,10 @@ pub struct Greeting<'a> {
     pub alpn: &'a [u8],
 }
 
-pub async fn handshake(address: SocketAddr, greeting: &Greeting<'_>) -> Result<TlsStream<TcpStream>, Failure> {
+pub async fn handshake(
+    address: SocketAddr,
+    greeting: &Greeting<'_>,
+) -> Result<TlsStream<TcpStream>, Failure> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(greeting.root)?)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -54,7 +57,11 @@ pub enum Wire {
 
 impl Wire {
     /// Over TLS, with a credential, HTTP/1.1.
-    pub async fn connect(address: SocketAddr, root: &[u8], credential: Option<&Credential>) -> Result<Self, Failure> {
+    pub async fn connect(
+        address: SocketAddr,
+        root: &[u8],
+        credential: Option<&Credential>,
+    ) -> Result<Self, Failure> {
         Self::greet(address, &Greeting { root, credential, alpn: b"http/1.1" }).await
     }
 
@@ -94,8 +101,15 @@ impl Wire {
         self.ask("GET", path, "", Body::empty()).await
     }
 
-    pub async fn ask(&mut self, method: &str, path: &str, kind: &str, body: Body) -> Result<Response<Bytes>, Failure> {
-        let uri = if matches!(self, Self::H2(_)) { format!("https://localhost{path}") } else { path.to_owned() };
+    pub async fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        kind: &str,
+        body: Body,
+    ) -> Result<Response<Bytes>, Failure> {
+        let uri =
+            if matches!(self, Self::H2(_)) { format!("https://localhost{path}") } else { path.to_owned() };
         let request = Request::builder().method(method).uri(uri).header("host", "localhost");
         let request = if kind.is_empty() { request } else { request.header("content-type", kind) };
         self.send(request.body(body)?).await

@@ -1,22 +1,20 @@
 //! Whether a run of receipts proves its lines: entries → journal tree → root log → signed and stamped
 //! checkpoint. Works with nothing but the stored receipts, the root certificate and the head key.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use der::Decode;
-use der::referenced::OwnedToRef;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
-use super::plan::{Plan, Planned};
-use super::runs::{Run, StoredRun};
-use crate::digest::Digest;
-use crate::journal::RequestId;
-use crate::journal::checkpoint::{Head, OpenNote, open_note};
-use crate::journal::entry::{Entry, EntryKind, journal_id};
-use crate::journal::tree::{leaf_hash, root_of_range, verify_inclusion};
+use super::plan::Plan;
+use super::runs::StoredRun;
+use crate::digest::{Digest, hex};
+use crate::journal::entry::EntryKind;
+use crate::journal::receipt::{RangeEntry, RangeReceipt};
+use crate::journal::verify::{TokenTime, Trust, verify_range};
 use crate::timestamp::verify::verify_sha256;
 
 /// The journal head's public key, as pinned.
@@ -51,21 +49,23 @@ pub enum EvidenceError {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proved {
     /// Lines with a receipt that holds.
-    pub lines: u64,
+    pub lines: usize,
     /// Checkpoints they rest on.
     pub checkpoints: usize,
     /// Time of the first token, microseconds UTC.
     pub from: Option<i64>,
     /// Time of the last token, microseconds UTC.
     pub to: Option<i64>,
+    /// Whether the checkpoints' signatures were checked, besides their tokens.
+    pub signed: bool,
 }
 
-/// Checks runs one after another; each distinct checkpoint's signature and token are checked once.
+/// Checks runs one after another; each distinct token is checked once.
 pub struct Verifier {
-    head_key: HeadKey,
+    head_key: Option<HeadKey>,
     root: Vec<u8>,
-    notes: HashMap<Digest, OpenNote>,
-    proved: Proved,
+    tokens: RefCell<BTreeMap<(Digest, Digest), TokenTime>>,
+    lines: usize,
 }
 
 impl HeadKey {
@@ -84,12 +84,6 @@ impl HeadKey {
         let readable = SubjectPublicKeyInfoOwned::from_der(&spki).is_ok();
         if label == "PUBLIC KEY" && readable { Ok(HeadKey { spki }) } else { Err(bad()) }
     }
-
-    fn verifies(&self, text: &str, signature: &[u8]) -> bool {
-        let Ok(spki) = SubjectPublicKeyInfoOwned::from_der(&self.spki) else { return false };
-        let point = spki.owned_to_ref().subject_public_key.raw_bytes().to_vec();
-        UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point).verify(text.as_bytes(), signature).is_ok()
-    }
 }
 
 /// The first certificate of a PEM file, DER.
@@ -101,102 +95,95 @@ pub fn root_certificate(path: &Path) -> Result<Vec<u8>, EvidenceError> {
 }
 
 impl Verifier {
-    /// Trusts the head key and the root certificate in `ca` (PEM), nothing else.
-    pub fn new(head_key: HeadKey, ca: &Path) -> Result<Verifier, EvidenceError> {
-        Ok(Verifier {
-            head_key,
-            root: root_certificate(ca)?,
-            notes: HashMap::new(),
-            proved: Proved::default(),
-        })
+    /// Trusts the head key (if it is known) and the root certificate in `ca` (PEM), nothing else.
+    pub fn new(head_key: Option<HeadKey>, ca: &Path) -> Result<Verifier, EvidenceError> {
+        Ok(Verifier { head_key, root: root_certificate(ca)?, tokens: RefCell::default(), lines: 0 })
     }
 
     /// Checks one run against the plan's salted digests and request ids.
     pub fn run(&mut self, stored: &StoredRun, plan: &Plan) -> Result<(), EvidenceError> {
-        self.holds(stored, plan).map_err(|reason| EvidenceError::Receipt { lines: lines(stored), reason })?;
-        self.proved.lines += stored.run.count;
+        let lines = stored.indexes(plan.records.len()).unwrap_or_default();
+        self.holds(stored, &lines, plan)
+            .map_err(|reason| EvidenceError::Receipt { lines: words(&lines), reason })?;
+        self.lines += lines.len();
         Ok(())
     }
 
     /// What held so far.
     pub fn proved(&self) -> Proved {
-        Proved { checkpoints: self.notes.len(), ..self.proved.clone() }
+        let tokens = self.tokens.borrow();
+        let times = || tokens.values().map(|t| t.gen_time_us);
+        let signed = self.head_key.is_some();
+        Proved {
+            lines: self.lines,
+            checkpoints: tokens.len(),
+            from: times().min(),
+            to: times().max(),
+            signed,
+        }
     }
 
-    fn holds(&mut self, stored: &StoredRun, plan: &Plan) -> Result<(), String> {
-        let planned =
-            stored.indexes().and_then(|range| plan.records.get(range)).ok_or("it is beyond the file")?;
-        let run = &stored.run;
-        let head = Head::parse(&run.proof.head).map_err(|e| e.to_string())?;
-        let of_journal = head.origin.rsplit_once("/j/").is_some_and(|(_, name)| name == plan.journal);
-        if !of_journal {
-            return Err(format!("it is of journal {:?}", head.origin));
+    fn holds(&self, stored: &StoredRun, lines: &[usize], plan: &Plan) -> Result<(), String> {
+        if lines.is_empty() {
+            return Err("it speaks of lines that are not there".into());
         }
-        if run.kind != EntryKind::Record as u16 {
-            return Err(format!("its entries are of type {}, not records", run.kind));
-        }
-        let leaves = leaves(run, planned, &head.origin)?;
-        let root =
-            root_of_range(run.first, &leaves, head.size, &run.range_path).map_err(|e| e.to_string())?;
-        if root != head.root {
-            return Err("records, salts or request ids are not those that were sealed".into());
-        }
-        let note = self.checkpoint(&run.proof.checkpoint)?;
-        let site = head.origin.strip_suffix(&format!("/j/{}", plan.journal)).unwrap_or_default();
-        if note.checkpoint.origin != format!("{site}/root") {
-            return Err(format!("its checkpoint is of {:?}, another appliance", note.checkpoint.origin));
-        }
-        let leaf = leaf_hash(run.proof.head.as_bytes());
-        let checkpoint = &note.checkpoint;
-        verify_inclusion(&leaf, run.proof.root_index, checkpoint.size, &run.proof.root_path, &checkpoint.root)
-            .map_err(|e| format!("the journal's head is not in the checkpoint: {e}"))
+        let receipt = receipt(stored, lines, plan)?;
+        let token = |token: &[u8], imprint: &Digest| self.token(token, imprint);
+        let trust =
+            Trust { head_key_spki: self.head_key.as_ref().map(|k| k.spki.as_slice()), token: Some(&token) };
+        let facts = verify_range(&receipt, &trust).map_err(|e| e.to_string())?;
+        let origin = &facts.proof.head.origin;
+        let name = origin.rsplit_once("/j/").map(|(_, name)| name);
+        if name == Some(&plan.journal) { Ok(()) } else { Err(format!("it is of journal {origin:?}")) }
     }
 
-    /// The note, its head signature and its token verified.
-    fn checkpoint(&mut self, text: &str) -> Result<&OpenNote, String> {
-        let id = Digest::of(text.as_bytes());
-        if !self.notes.contains_key(&id) {
-            let note = open_note(text).map_err(|e| e.to_string())?;
-            let line = note.ecdsa(&self.head_key.spki).ok_or("its checkpoint is signed with another key")?;
-            if !self.head_key.verifies(&note.body, &line.payload) {
-                return Err("the checkpoint's signature does not verify".into());
-            }
-            let token = note.token().ok_or("its checkpoint has no timestamp")?;
-            let imprint = Digest::of(note.body.as_bytes());
-            let facts = verify_sha256(&token.payload, &imprint, &[&self.root], None)
-                .map_err(|e| format!("the checkpoint's timestamp: {e}"))?;
-            let time = facts.gen_time_us;
-            self.proved.from = Some(self.proved.from.map_or(time, |t| t.min(time)));
-            self.proved.to = Some(self.proved.to.map_or(time, |t| t.max(time)));
-            self.notes.insert(id, note);
+    fn token(&self, token: &[u8], imprint: &Digest) -> Result<TokenTime, String> {
+        let id = (Digest::of(token), *imprint);
+        if let Some(known) = self.tokens.borrow().get(&id) {
+            return Ok(*known);
         }
-        self.notes.get(&id).ok_or_else(|| "its checkpoint is lost".into())
+        let facts = verify_sha256(token, imprint, &[&self.root], None).map_err(|e| e.to_string())?;
+        let time = TokenTime { gen_time_us: facts.gen_time_us, accuracy_us: facts.accuracy_us };
+        self.tokens.borrow_mut().insert(id, time);
+        Ok(time)
     }
 }
 
-/// The entries' leaves; each entry names the leaf before it, so a changed line breaks all after it.
-fn leaves(run: &Run, planned: &[Planned], origin: &str) -> Result<Vec<Digest>, String> {
-    let journal = journal_id(origin);
-    let mut prev = run.prev;
-    let mut leaves = Vec::with_capacity(planned.len());
-    for (seq, record) in (run.first..).zip(planned) {
-        let entry = Entry {
-            journal,
-            seq,
-            prev,
-            time: run.time,
-            bound: run.bound,
-            kind: run.kind,
-            request_id: RequestId(record.request_id),
-            digest: record.digest,
-        };
-        prev = entry.leaf();
-        leaves.push(prev);
+/// The range receipt as the plan says it must be: ids and digests are ours, never the server's.
+fn receipt(stored: &StoredRun, lines: &[usize], plan: &Plan) -> Result<RangeReceipt, String> {
+    let run = &stored.run;
+    let mut entries = Vec::with_capacity(lines.len());
+    for (k, line) in lines.iter().enumerate() {
+        let planned = plan.records.get(*line).ok_or("it is beyond the file")?;
+        let said = run.entries.as_ref().and_then(|entries| entries.get(k));
+        let time = run.time.or(said.map(|e| e.time)).ok_or("it lacks an entry's time")?;
+        let bound = run.bound.or(said.map(|e| e.bound)).ok_or("it lacks an entry's bound")?;
+        let kind = run.kind.or(said.map(|e| e.kind)).ok_or("it lacks an entry's type")?;
+        if kind != EntryKind::Seal as u16 {
+            return Err(format!("an entry is of type {kind}, not a seal"));
+        }
+        entries.push(RangeEntry {
+            request_id: hex(&planned.request_id),
+            digest: planned.digest,
+            time,
+            bound,
+            kind,
+        });
     }
-    if leaves.len() == planned.len() { Ok(leaves) } else { Err("its sequence numbers overflow".into()) }
+    Ok(RangeReceipt {
+        first: run.first,
+        prev: run.prev,
+        entries,
+        range_path: run.range_path.clone(),
+        proof: run.proof.clone(),
+    })
 }
 
-fn lines(stored: &StoredRun) -> String {
-    let last = stored.line.saturating_add(stored.run.count).saturating_sub(1);
-    if last == stored.line { format!("line {last}") } else { format!("lines {} to {last}", stored.line) }
+/// `line 7`, `lines 3 to 9`.
+fn words(lines: &[usize]) -> String {
+    match (lines.iter().min(), lines.iter().max()) {
+        (Some(a), Some(b)) if a == b => format!("line {}", a + 1),
+        (Some(a), Some(b)) => format!("lines {} to {}", a + 1, b + 1),
+        _ => "a receipt".into(),
+    }
 }

@@ -5,40 +5,55 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::journal::receipt::HeadProof;
+use crate::journal::receipt::{HeadProof, RangeEntry};
 
 /// Most digests one request may carry.
 pub const MOST_PER_REQUEST: usize = 4096;
 
-/// Evidence for a run of entries as the server gives it. The client knows ids and digests itself.
+/// Evidence for entries that follow each other in the journal, as the server gives it. The client
+/// knows ids and digests itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// Sequence of the first entry.
     pub first: u64,
     /// Number of entries.
-    pub count: u64,
-    /// Place of the first entry within the request, from 0.
-    pub offset: u64,
-    /// Time of every entry of the run, microseconds UTC.
-    pub time: i64,
-    /// Clock error bound, microseconds.
-    pub bound: u32,
-    /// Entry type.
-    pub kind: u16,
+    pub count: usize,
+    /// Place in the request of the first entry, when the run follows the request's order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<usize>,
+    /// Otherwise: place in the request of each entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covers: Option<Vec<usize>>,
+    /// Time of all entries, microseconds UTC; absent when they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<i64>,
+    /// Clock error bound of all entries, microseconds; absent when they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound: Option<u32>,
+    /// Type of all entries; absent when they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<u16>,
     /// `prev` of the first entry.
     pub prev: Digest,
     /// Subtree roots left and right of the run.
     pub range_path: Vec<Digest>,
+    /// What each entry says, when they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries: Option<Vec<RangeEntry>>,
     /// The journal's head and everything above it.
     #[serde(flatten)]
     pub proof: HeadProof,
 }
 
-/// A run and the line of the file its first entry seals, from 1.
+/// A run and the lines of the file its entries seal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredRun {
-    /// First line.
-    pub line: u64,
+    /// Line of the first entry, from 1, when the run follows the file's order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// Otherwise: line of each entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines: Option<Vec<usize>>,
     /// The receipt.
     #[serde(flatten)]
     pub run: Run,
@@ -55,15 +70,11 @@ pub enum RunError {
         /// What the parser says.
         reason: String,
     },
-    /// A run reaches beyond the planned lines.
-    #[error("receipt {number} speaks of lines {first} to {last}, but there are only {lines} lines")]
+    /// A run speaks of lines that are not there.
+    #[error("receipt {number} speaks of lines beyond the {lines} of the file")]
     Beyond {
         /// Line of `receipts.jsonl`, from 1.
         number: usize,
-        /// Its first line.
-        first: u64,
-        /// Its last line.
-        last: u64,
         /// Planned lines.
         lines: usize,
     },
@@ -71,7 +82,7 @@ pub enum RunError {
     #[error("line {line} has two receipts, the second is receipt {number}")]
     Twice {
         /// The line of the file.
-        line: u64,
+        line: usize,
         /// Line of `receipts.jsonl`, from 1.
         number: usize,
     },
@@ -84,11 +95,33 @@ pub enum RunError {
 }
 
 impl StoredRun {
-    /// The lines this run covers, as indexes from 0; `None` when the numbers overflow.
-    pub fn indexes(&self) -> Option<Range<usize>> {
-        let first = usize::try_from(self.line.checked_sub(1)?).ok()?;
-        let count = usize::try_from(self.run.count).ok().filter(|n| *n > 0)?;
-        Some(first..first.checked_add(count)?)
+    /// The lines this run covers, as indexes from 0 in the order of its entries; `None` when the
+    /// numbers make no sense or reach beyond `lines` lines.
+    pub fn indexes(&self, lines: usize) -> Option<Vec<usize>> {
+        let indexes: Vec<usize> = match (&self.line, &self.lines) {
+            (Some(first), None) => {
+                let start = first.checked_sub(1)?;
+                let end = start.checked_add(self.run.count).filter(|end| *end <= lines)?;
+                (start..end).collect()
+            }
+            (None, Some(each)) if each.len() == self.run.count => {
+                each.iter().map(|line| line.checked_sub(1)).collect::<Option<_>>()?
+            }
+            _ => return None,
+        };
+        let fit = !indexes.is_empty() && indexes.iter().all(|i| *i < lines);
+        fit.then_some(indexes)
+    }
+
+    /// Places a run of the server on lines: the request's first digest is on line index `start`.
+    fn placed(mut run: Run, start: usize) -> Option<StoredRun> {
+        let line = |place: usize| start.checked_add(place)?.checked_add(1);
+        let (line, lines) = match (run.offset.take(), run.covers.take()) {
+            (Some(offset), None) => (Some(line(offset)?), None),
+            (None, Some(places)) => (None, Some(places.into_iter().map(line).collect::<Option<_>>()?)),
+            _ => return None,
+        };
+        Some(StoredRun { line, lines, run })
     }
 }
 
@@ -111,16 +144,9 @@ pub fn coverage(runs: &[StoredRun], lines: usize) -> Result<Vec<Option<usize>>, 
     let mut covered = vec![None; lines];
     for (i, stored) in runs.iter().enumerate() {
         let number = i + 1;
-        let beyond = || RunError::Beyond {
-            number,
-            first: stored.line,
-            last: stored.line.saturating_add(stored.run.count).saturating_sub(1),
-            lines,
-        };
-        let range = stored.indexes().filter(|r| r.end <= lines).ok_or_else(beyond)?;
-        for line in range {
+        for line in stored.indexes(lines).ok_or(RunError::Beyond { number, lines })? {
             if covered[line].replace(i).is_some() {
-                return Err(RunError::Twice { line: line as u64 + 1, number });
+                return Err(RunError::Twice { line: line + 1, number });
             }
         }
     }
@@ -143,34 +169,29 @@ pub fn lines_without_receipt(covered: &[Option<usize>], most: usize) -> Vec<Rang
 /// must be covered exactly once.
 pub fn place(runs: Vec<Run>, lines: &Range<usize>) -> Result<Vec<StoredRun>, RunError> {
     let not_covered = || RunError::NotCovered { sent: lines.len() };
-    let mut runs = runs;
-    runs.sort_by_key(|r| r.offset);
-    let mut next = 0u64;
-    let mut placed = Vec::with_capacity(runs.len());
-    for run in runs {
-        if run.offset != next || run.count == 0 {
-            return Err(not_covered());
-        }
-        next = next.checked_add(run.count).ok_or_else(not_covered)?;
-        placed.push(StoredRun { line: lines.start as u64 + 1 + run.offset, run });
-    }
-    if next == lines.len() as u64 { Ok(placed) } else { Err(not_covered()) }
+    let placed = runs.into_iter().map(|run| StoredRun::placed(run, lines.start));
+    let placed = placed.collect::<Option<Vec<_>>>().ok_or_else(not_covered)?;
+    let covered = coverage(&placed, lines.end).map_err(|_| not_covered())?;
+    let exactly = covered.iter().enumerate().all(|(line, run)| run.is_some() == lines.contains(&line));
+    if exactly { Ok(placed) } else { Err(not_covered()) }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
 
-    pub(in crate::commands::client) fn run(offset: u64, count: u64) -> Run {
+    pub(in crate::commands::client) fn run(offset: usize, count: usize) -> Run {
         Run {
-            first: 100 + offset,
+            first: 100 + offset as u64,
             count,
-            offset,
-            time: 1,
-            bound: 2,
-            kind: 3,
+            offset: Some(offset),
+            covers: None,
+            time: Some(1),
+            bound: Some(2),
+            kind: Some(3),
             prev: Digest::of(b"prev"),
             range_path: vec![Digest::of(b"left")],
+            entries: None,
             proof: HeadProof {
                 head: "h\n".into(),
                 root_index: 0,
@@ -180,8 +201,12 @@ pub(super) mod tests {
         }
     }
 
-    fn stored(line: u64, count: u64) -> StoredRun {
-        StoredRun { line, run: run(0, count) }
+    fn mixed(covers: &[usize]) -> Run {
+        Run { offset: None, covers: Some(covers.to_vec()), ..run(0, covers.len()) }
+    }
+
+    pub(in crate::commands::client) fn stored(line: usize, count: usize) -> StoredRun {
+        StoredRun { line: Some(line), lines: None, run: Run { offset: None, ..run(0, count) } }
     }
 
     fn written(runs: &[StoredRun]) -> Vec<u8> {
@@ -217,25 +242,39 @@ pub(super) mod tests {
 
     #[test]
     fn receipt_beyond_the_plan_or_for_a_line_twice_is_refused() {
-        assert!(matches!(
-            coverage(&[stored(2, 2)], 2),
-            Err(RunError::Beyond { number: 1, first: 2, last: 3, .. })
-        ));
-        assert!(matches!(coverage(&[stored(0, 1)], 2), Err(RunError::Beyond { .. })));
-        assert!(matches!(coverage(&[stored(1, u64::MAX)], 2), Err(RunError::Beyond { .. })));
+        let beyond = Err(RunError::Beyond { number: 1, lines: 2 });
+        for bad in [stored(2, 2), stored(0, 1), stored(1, 0), stored(1, usize::MAX)] {
+            assert_eq!(coverage(&[bad], 2), beyond);
+        }
+        let lines = StoredRun { line: None, lines: Some(vec![1, 9]), run: mixed(&[0, 1]) };
+        assert_eq!(coverage(&[lines], 2), beyond);
         assert_eq!(coverage(&[stored(1, 2), stored(2, 1)], 2), Err(RunError::Twice { line: 2, number: 2 }));
     }
 
     #[test]
     fn server_runs_are_placed_on_lines_in_any_order() {
-        let placed = place(vec![run(3, 2), run(0, 3)], &(10..15)).unwrap();
-        assert_eq!(placed.iter().map(|p| (p.line, p.run.count)).collect::<Vec<_>>(), [(11, 3), (14, 2)]);
+        let placed = place(vec![run(3, 2), mixed(&[2, 0, 1])], &(10..15)).unwrap();
+        assert_eq!((placed[0].line, placed[0].lines.as_deref()), (Some(14), None));
+        assert_eq!((placed[1].line, placed[1].lines.as_deref()), (None, Some(&[13, 11, 12][..])));
+        assert_eq!(placed[1].indexes(15), Some(vec![12, 10, 11]));
+        assert_eq!(parse(&written(&placed)).unwrap().0, placed);
     }
 
     #[test]
     fn server_runs_with_a_gap_an_overlap_or_an_excess_are_refused() {
-        for runs in [vec![], vec![run(0, 4)], vec![run(0, 2), run(1, 3)], vec![run(1, 4)], vec![run(0, 6)]] {
-            assert_eq!(place(runs, &(0..5)), Err(RunError::NotCovered { sent: 5 }));
+        let neither = Run { offset: None, ..run(0, 5) };
+        let cases = [
+            vec![],
+            vec![run(0, 4)],
+            vec![run(0, 2), run(1, 4)],
+            vec![run(1, 4)],
+            vec![run(0, 6)],
+            vec![mixed(&[0, 1, 2, 3, 3])],
+            vec![mixed(&[0, 1, 2, 3, usize::MAX])],
+            vec![neither],
+        ];
+        for runs in cases {
+            assert_eq!(place(runs, &(3..8)), Err(RunError::NotCovered { sent: 5 }));
         }
     }
 }

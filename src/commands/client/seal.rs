@@ -112,19 +112,27 @@ fn plan(store: &Store, journal: &str, file: &[u8]) -> Result<Plan, ClientError> 
 }
 
 /// The key receipts must be signed with: the configured one, or the one kept at the first sealing.
-/// A key once kept is never replaced silently.
-fn head_key(store: &Store, configured: Option<&Path>, sender: &Sender) -> Result<HeadKey, ClientError> {
+/// A key once kept is never replaced silently. Without either, receipts rest on their tokens alone.
+fn head_key(
+    store: &Store,
+    configured: Option<&Path>,
+    sender: &Sender,
+) -> Result<Option<HeadKey>, ClientError> {
     if let Some(path) = configured {
-        return Ok(HeadKey::read(path)?);
+        return Ok(Some(HeadKey::read(path)?));
     }
     let kept = store.head_key_path();
     if !kept.exists() {
         let url = "/v1/keys/journal-head";
-        let pem = sender.patiently(|c| c.get(url)?.success(url))?.body;
-        HeadKey::from_pem(&pem, url)?;
-        store.write_head_key(&pem)?;
+        let reply = sender
+            .patiently(|c| c.get(url).and_then(|r| if r.status == 404 { Ok(r) } else { r.success(url) }))?;
+        if reply.status == 404 {
+            return Ok(None);
+        }
+        HeadKey::from_pem(&reply.body, url)?;
+        store.write_head_key(&reply.body)?;
     }
-    Ok(HeadKey::read(&kept)?)
+    Ok(Some(HeadKey::read(&kept)?))
 }
 
 fn progress(plan: &Plan, to_seal: usize) -> ProgressBar {
@@ -172,7 +180,7 @@ fn send_all(
                 verifier.run(stored, sender.plan)?;
             }
             receipts.add(&placed)?;
-            bar.inc(placed.iter().map(|p| p.run.count).sum());
+            bar.inc(placed.iter().map(|p| p.run.count as u64).sum());
             Ok(())
         });
         // Threads that wait to hand over or to send must see that nobody listens any more.

@@ -143,7 +143,7 @@ fn sync_dir(dir: &Path) -> Result<(), ClientError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::runs::tests::run;
+    use super::super::runs::tests::stored;
     use super::*;
 
     #[test]
@@ -165,12 +165,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::beside(&dir.path().join("r.jsonl"));
         let _lock = store.lock().unwrap();
-        let stored = |line| StoredRun { line, run: run(0, 2) };
-        store.append().unwrap().add(&[stored(1)]).unwrap();
+        store.append().unwrap().add(&[stored(1, 2)]).unwrap();
         let mut file = OpenOptions::new().append(true).open(store.receipts_path()).unwrap();
         file.write_all(b"{\"line\":3,\"fir").unwrap();
-        assert_eq!(store.receipts().unwrap(), vec![stored(1)]);
-        store.append().unwrap().add(&[stored(3)]).unwrap();
-        assert_eq!(store.receipts().unwrap(), vec![stored(1), stored(3)]);
+        assert_eq!(store.receipts().unwrap(), vec![stored(1, 2)]);
+        store.append().unwrap().add(&[stored(3, 2)]).unwrap();
+        assert_eq!(store.receipts().unwrap(), vec![stored(1, 2), stored(3, 2)]);
     }
 }

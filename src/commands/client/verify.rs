@@ -61,9 +61,9 @@ fn sealed(
     plan.must_fit(&bytes)?;
     let stored = store.receipts()?;
     let covered = runs::coverage(&stored, plan.records.len())?;
-    let kept = store.head_key_path();
-    let path = head_key.unwrap_or(&kept);
-    let mut verifier = Verifier::new(HeadKey::read(path)?, ca)?;
+    let kept = Some(store.head_key_path()).filter(|path| path.exists());
+    let path = head_key.map(Path::to_owned).or(kept);
+    let mut verifier = Verifier::new(path.map(|p| HeadKey::read(&p)).transpose()?, ca)?;
     for run in &stored {
         verifier.run(run, plan)?;
     }
@@ -74,14 +74,15 @@ fn sealed(
     let proved = verifier.proved();
     let time = |us: Option<i64>| us.map(|us| UtcMicros(us).iso8601()).unwrap_or_default();
     Ok(format!(
-        "{}: {} records sealed in journal {}, {} receipts hold, {} checkpoints stamped from {} to {}",
+        "{}: {} records sealed in journal {}, {} receipts hold, {} checkpoints stamped from {} to {}{}",
         file.display(),
         proved.lines,
         plan.journal,
         stored.len(),
         proved.checkpoints,
         time(proved.from),
-        time(proved.to)
+        time(proved.to),
+        if proved.signed { "" } else { "; their signatures were not checked: no --head-key" }
     ))
 }
 
