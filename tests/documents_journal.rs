@@ -118,8 +118,8 @@ fn bent(receipt: &str) -> Vec<(String, String)> {
     }
     let lines: Vec<_> = receipt.lines().collect();
     let blank = lines.iter().position(|l| l.is_empty()).unwrap();
-    for line in 3..blank {
-        all.push((format!("root path line {line}"), in_base64(receipt, lines[line], 7)));
+    for line in &lines[3..blank] {
+        all.push((format!("root path line {line}"), in_base64(receipt, line, 7)));
     }
     all.push(("a root path line missing".into(), receipt.replacen(&format!("{}\n", lines[3]), "", 1)));
     all.push((
