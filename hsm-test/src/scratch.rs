@@ -48,9 +48,8 @@ impl ScratchKey {
 pub fn plain_session(target: &Target) -> Result<Session, Failed> {
     let module = Pkcs11::new(&target.module)?;
     let slots = module.get_slots_with_token()?;
-    let labelled = |slot| {
-        module.get_token_info(slot).is_ok_and(|t| t.label().trim_matches([' ', '\0']) == target.token)
-    };
+    let labelled =
+        |slot| module.get_token_info(slot).is_ok_and(|t| t.label().trim_matches([' ', '\0']) == target.token);
     let slot = slots.into_iter().find(|slot| labelled(*slot)).ok_or("the HSM token is gone")?;
     Ok(module.open_rw_session(slot)?)
 }

@@ -42,7 +42,8 @@ pub fn run(args: &TokenArgs) -> Result<(), Failed> {
     if !(1..=32).contains(&args.label.len()) {
         return Err("a token label has 1 to 32 bytes".into());
     }
-    let module = args.module.clone().or_else(softhsm).ok_or("SoftHSM is not installed; name it with --module")?;
+    let module =
+        args.module.clone().or_else(softhsm).ok_or("SoftHSM is not installed; name it with --module")?;
     let conf = configure(&args.dir)?;
     // The module reads its place from the environment, which only a new process can be given: this one starts
     // itself again with it.

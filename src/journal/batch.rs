@@ -377,7 +377,10 @@ impl Sequencer {
         for journal in &open.created {
             let institution = journal.institution.as_ref().map_or("", InstitutionId::as_str);
             let (name, charter) = (journal.name.as_str(), journal.charter.as_str());
-            push_section(&mut payload, &Section::Opened { number: journal.number, name, institution, charter });
+            push_section(
+                &mut payload,
+                &Section::Opened { number: journal.number, name, institution, charter },
+            );
         }
         for staged in open.groups.iter().filter(|group| !group.slots.is_empty()) {
             self.extend(staged, stamp, &mut payload).inspect_err(|e| self.shared.fail(e.to_string()))?;
@@ -438,14 +441,17 @@ impl Sequencer {
 
     /// Second path over the bytes read back; makes the batch visible to readers.
     fn verify(&mut self, place: Place, payload: usize) -> Result<(), String> {
-        let bytes = self.log.read_back(place, payload).map_err(|e| format!("cannot read back {place:?}: {e}"))?;
+        let bytes =
+            self.log.read_back(place, payload).map_err(|e| format!("cannot read back {place:?}: {e}"))?;
         let record = Record::decode(&bytes).map_err(|e| format!("read back {place:?}: {e}"))?;
         let mut visible = Visible::new(&self.shared, place, self.replica.root().0);
         self.replica.apply(&record, &mut |offset, section, _| visible.note(offset, section, &self.lines))?;
         let (size, root) = self.replica.root();
         let first_path = self.shared.root.root(size).map_err(|e| e.to_string())?;
         if self.shared.root.size() != size || first_path != root {
-            return Err(format!("two computations of the root of size {size} differ: {first_path} and {root}"));
+            return Err(format!(
+                "two computations of the root of size {size} differ: {first_path} and {root}"
+            ));
         }
         visible.publish();
         self.sealed = self.replica.sealed();

@@ -45,7 +45,10 @@ pub fn os_locking(target: &Target) -> Result<String, Failed> {
     destroy(target, &key.id)?;
     match wrong {
         0 => Ok(format!("{} signatures by {THREADS} threads verify", THREADS * ROUNDS)),
-        _ => Err(format!("{wrong} of {} signatures by {THREADS} threads are missing or wrong", THREADS * ROUNDS)
-            .into()),
+        _ => Err(format!(
+            "{wrong} of {} signatures by {THREADS} threads are missing or wrong",
+            THREADS * ROUNDS
+        )
+        .into()),
     }
 }

@@ -54,7 +54,8 @@ impl Office {
 
     /// Registers an institution.
     pub fn institution(&self, id: &str, name: &str) -> Result<(), DemoError> {
-        let body = json!({"id": id, "organisation": name, "country": "BG", "domain": format!("{id}.example.gov")});
+        let body =
+            json!({"id": id, "organisation": name, "country": "BG", "domain": format!("{id}.example.gov")});
         self.first.post_json::<Value>("/v1/institutions", &body)?;
         Ok(())
     }
