@@ -1,2 +1,81 @@
 //! `kill -9` of either process at any moment while a register seals: the client finishes, no record
 //! is sealed twice, none is lost, the chain verifies.
+
+mod appliance;
+
+use std::time::Duration;
+
+use appliance::{Appliance, kill, run, wait_for, write_records};
+use rustix::process::Signal;
+
+/// Records a file: several kills fall into one file.
+const RECORDS: usize = 60_000;
+
+/// Rounds: `PECHAT_CRASH_ROUNDS`, else 30.
+fn rounds() -> usize {
+    std::env::var("PECHAT_CRASH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(30)
+}
+
+/// A pause that falls anywhere within sending, syncing, signing and restarting.
+fn pause(seed: &mut u64) -> Duration {
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    Duration::from_millis(20 + *seed % 400)
+}
+
+#[test]
+fn no_kill_loses_or_doubles_a_sealed_record() {
+    let mut appliance = Appliance::start();
+    let journal = appliance.env("PECHAT_JOURNAL").to_owned();
+    let (mut kills, mut files, mut seed) = (0, 0, 0x9e37_79b9_7f4a_7c15);
+    while kills < rounds() {
+        let file = appliance.path(&format!("records-{files}.jsonl"));
+        write_records(&file, RECORDS);
+        let name = file.to_str().expect("a path").to_owned();
+        let mut sealing = appliance
+            .client(&["seal", "--journal", &journal, &name, "--timeout", "300"])
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .expect("pechat client");
+        while sealing.try_wait().expect("the client's state").is_none() {
+            std::thread::sleep(pause(&mut seed));
+            if kills < rounds() && sealing.try_wait().expect("the client's state").is_none() {
+                strike(&mut appliance, kills);
+                kills += 1;
+            }
+        }
+        assert!(sealing.wait().expect("the client's end").success(), "the client finishes");
+        files += 1;
+        run(&mut appliance.client(&["verify", &name]));
+    }
+    appliance.wait_until_ready();
+    let sealed = (files * RECORDS) as u64 + 1;
+    let url = format!("{}/v1/journals/{journal}", appliance.env("PECHAT_URL"));
+    let (status, body) = appliance.curl("PECHAT_CERT", "PECHAT_KEY", &[&url]);
+    assert_eq!(status, 200);
+    let info: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+    assert_eq!(info["size"], sealed, "the charter and every record once: {info}");
+
+    let export = appliance.path("export.bin");
+    let (status, body) = appliance.curl("PECHAT_AUDITOR_CERT", "PECHAT_AUDITOR_KEY", &[&format!("{url}/export")]);
+    assert_eq!(status, 200);
+    std::fs::write(&export, body).expect("export");
+    let said = run(std::process::Command::new(appliance.env("PECHAT_BIN"))
+        .args(["verify", "--ca", appliance.env("PECHAT_CA"), "--head-key"])
+        .arg(appliance.path("demo/journal-head.pem"))
+        .arg(&export));
+    assert!(said.contains("PASSED"), "{said}");
+    println!("{kills} kills, {files} files, {sealed} entries");
+}
+
+/// Kills the signer or the front, in turn; a killed front is started again.
+fn strike(appliance: &mut Appliance, round: usize) {
+    if round.is_multiple_of(2) {
+        wait_for("a signer", || appliance.signer_pid().is_some());
+        kill(appliance.signer_pid().expect("a signer"), Signal::KILL);
+    } else {
+        appliance.kill_serve();
+        appliance.start_serve();
+    }
+}

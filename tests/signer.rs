@@ -155,7 +155,9 @@ async fn a_stopped_signer_is_killed_and_replaced() {
 async fn a_wrong_pin_is_tried_once_and_the_reason_is_told() {
     let bench = Bench::new().await;
     std::fs::write(bench.hsm.pin(), "not the pin\n").unwrap();
-    let error = bench.connect(bench.command(), 8).await.err().unwrap();
+    let (command, starts) = bench.hsm.counted(bench.command());
+    let error = bench.connect(command, 8).await.err().unwrap();
+    assert_eq!(std::fs::read_to_string(starts).unwrap(), "start\n");
     let text = "the HSM token refused the PIN (PinIncorrect); it was tried once and will not be tried again";
     assert_eq!(error, KeyError::Down(text.into()));
 }
@@ -282,4 +284,43 @@ async fn a_signer_ends_with_the_front_that_started_it() {
         assert!(since.elapsed() < Duration::from_secs(20), "the signer outlives its front");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_hangs_in_the_module_ends_the_signer() {
+    let bench = Bench::new().await;
+    let fifo = bench.hsm.socket().with_file_name("fifo");
+    // Opening a pipe that nobody writes to blocks: so the module hangs in C_Initialize.
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let mut command = bench.command();
+    command.args.extend(["--call-timeout-ms".into(), "50".into()]);
+    command.env = vec![("SOFTHSM2_CONF".into(), fifo.into())];
+    command.start_limit = Duration::from_secs(2);
+    let error = bench.connect(command, 8).await.err().unwrap().to_string();
+    assert!(error.contains("did not end in time; the HSM hangs"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_pin_may_come_through_a_descriptor_and_no_core_file_can_hold_it() {
+    let bench = Bench::new().await;
+    let keys_path = bench.hsm.keys();
+    let mut signer = bench.hsm.run_with_pin_on_stdin(&["--keys", keys_path.to_str().unwrap()]);
+    let how = How::Attach {
+        socket: bench.hsm.socket(),
+        call_limit: Duration::from_secs(5),
+        start_limit: Duration::from_secs(20),
+    };
+    let keys = connect(bench.pinned.clone(), how, 8, DEADLINE).await.unwrap();
+    keys.sign(&label("tsu-1"), b"with the piped PIN").await.unwrap();
+    let proc = std::path::PathBuf::from(format!("/proc/{}", signer.id()));
+    let limits = std::fs::read_to_string(proc.join("limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().collect::<Vec<_>>()[4..6], ["0", "0"]);
+    for place in ["cmdline", "environ"] {
+        let text = std::fs::read(proc.join(place)).unwrap();
+        assert!(!text.windows(13).any(|window| window == b"test-user-pin"), "the PIN is in {place}");
+    }
+    signer.kill().unwrap();
+    signer.wait().unwrap();
 }

@@ -79,6 +79,14 @@ struct Open {
     creations: Vec<Creation>,
 }
 
+/// A seal whose record is not durable yet.
+struct PendingSeal {
+    seal: Arc<Seal>,
+    /// SHA-256 of its token.
+    token: Digest,
+    durable: oneshot::Sender<Result<(), JournalError>>,
+}
+
 /// The time of a batch.
 #[derive(Clone, Copy)]
 struct Stamp {
@@ -145,7 +153,7 @@ impl Sequencer {
             return refuse_all(work, &error);
         }
         let seal = match work.seal {
-            Some(SealOutcome::Done { seal, token, durable }) => Some((seal, token, durable)),
+            Some(SealOutcome::Done { seal, durable }) => self.admit_seal(seal, durable),
             Some(SealOutcome::Failed(why)) => {
                 self.dismiss(&JournalError::NotNow(why));
                 None
@@ -165,6 +173,27 @@ impl Sequencer {
         match outcome {
             Ok(()) => self.release(open, seal, stamp),
             Err(error) => self.refuse(open, seal, &error),
+        }
+    }
+
+    /// Lets a seal into the batch, unless it is not one of a durable state or that state has one already.
+    fn admit_seal(
+        &mut self,
+        seal: Arc<Seal>,
+        durable: oneshot::Sender<Result<(), JournalError>>,
+    ) -> Option<PendingSeal> {
+        if seal.root_size <= self.sealed {
+            let _ = durable.send(Ok(()));
+            return None;
+        }
+        match self.replica.check_seal(seal.root_size, &seal.note) {
+            Ok(token) => Some(PendingSeal { seal, token, durable }),
+            Err(why) => {
+                let error = JournalError::NotNow(why);
+                let _ = durable.send(Err(error.clone()));
+                self.dismiss(&error);
+                None
+            }
         }
     }
 
@@ -364,23 +393,20 @@ impl Sequencer {
     fn commit(
         &mut self,
         open: &Open,
-        seal: Option<&(Arc<Seal>, Digest, oneshot::Sender<Result<(), JournalError>>)>,
+        seal: Option<&PendingSeal>,
         stamp: Stamp,
     ) -> Result<(), JournalError> {
-        let room = self.log.make_room(estimate(open, seal.map(|s| &*s.0)));
+        let room = self.log.make_room(estimate(open, seal.map(|pending| &*pending.seal)));
         room.map_err(|e| self.judge(e))?;
         let mut payload = Vec::new();
-        if let Some((seal, token, _)) = seal {
+        if let Some(PendingSeal { seal, token, .. }) = seal {
             self.after = *token;
             push_section(&mut payload, &Section::Seal { root_size: seal.root_size, note: &seal.note });
         }
         for journal in &open.created {
             let institution = journal.institution.as_ref().map_or("", InstitutionId::as_str);
             let (name, charter) = (journal.name.as_str(), journal.charter.as_str());
-            push_section(
-                &mut payload,
-                &Section::Opened { number: journal.number, name, institution, charter },
-            );
+            push_section(&mut payload, &Section::Opened { number: journal.number, name, institution, charter });
         }
         for staged in open.groups.iter().filter(|group| !group.slots.is_empty()) {
             self.extend(staged, stamp, &mut payload).inspect_err(|e| self.shared.fail(e.to_string()))?;
@@ -441,17 +467,14 @@ impl Sequencer {
 
     /// Second path over the bytes read back; makes the batch visible to readers.
     fn verify(&mut self, place: Place, payload: usize) -> Result<(), String> {
-        let bytes =
-            self.log.read_back(place, payload).map_err(|e| format!("cannot read back {place:?}: {e}"))?;
+        let bytes = self.log.read_back(place, payload).map_err(|e| format!("cannot read back {place:?}: {e}"))?;
         let record = Record::decode(&bytes).map_err(|e| format!("read back {place:?}: {e}"))?;
         let mut visible = Visible::new(&self.shared, place, self.replica.root().0);
         self.replica.apply(&record, &mut |offset, section, _| visible.note(offset, section, &self.lines))?;
         let (size, root) = self.replica.root();
         let first_path = self.shared.root.root(size).map_err(|e| e.to_string())?;
         if self.shared.root.size() != size || first_path != root {
-            return Err(format!(
-                "two computations of the root of size {size} differ: {first_path} and {root}"
-            ));
+            return Err(format!("two computations of the root of size {size} differ: {first_path} and {root}"));
         }
         visible.publish();
         self.sealed = self.replica.sealed();
@@ -462,7 +485,7 @@ impl Sequencer {
     fn release(
         &mut self,
         open: Open,
-        seal: Option<(Arc<Seal>, Digest, oneshot::Sender<Result<(), JournalError>>)>,
+        seal: Option<PendingSeal>,
         stamp: Stamp,
     ) {
         for staged in &open.groups {
@@ -486,10 +509,11 @@ impl Sequencer {
         for Waiter { placed, reply, .. } in self.awaiting.extract_if(.., ready) {
             let _ = reply.send(Ok(placed));
         }
-        if let Some((.., durable)) = seal {
+        // Before the sealer is answered: it looks at the target next.
+        self.announce();
+        if let Some(PendingSeal { durable, .. }) = seal {
             let _ = durable.send(Ok(()));
         }
-        self.announce();
     }
 
     fn announce(&self) {
@@ -502,7 +526,7 @@ impl Sequencer {
     fn refuse(
         &mut self,
         mut open: Open,
-        seal: Option<(Arc<Seal>, Digest, oneshot::Sender<Result<(), JournalError>>)>,
+        seal: Option<PendingSeal>,
         error: &JournalError,
     ) {
         for index in 0..open.groups.len() {
@@ -514,7 +538,7 @@ impl Sequencer {
         open.recordings.into_iter().for_each(|(reply, ..)| drop(reply.send(Err(error.clone()))));
         open.creations.into_iter().for_each(|(reply, _)| drop(reply.send(Err(error.clone()))));
         open.waiters.into_iter().for_each(|(.., reply)| drop(reply.send(Err(error.clone()))));
-        if let Some((.., durable)) = seal {
+        if let Some(PendingSeal { durable, .. }) = seal {
             let _ = durable.send(Err(error.clone()));
             self.dismiss(error);
         } else if matches!(error, JournalError::Storage(_)) {

@@ -9,6 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::JournalError;
 use super::record::{self, HEADER_BYTES, Header, Record, SECTOR};
@@ -28,6 +29,9 @@ pub struct Place {
 /// Smallest and largest segment: a record of the largest batch must fit, offsets are 32 bits wide.
 const SEGMENT_MIN: u64 = 1 << 20;
 const SEGMENT_MAX: u64 = 1 << 30;
+/// How long the directory's lock is waited for.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// Trailing zeros that show that a record's end was never written (its hash ends there).
 const UNWRITTEN: usize = 8;
 
@@ -107,9 +111,20 @@ pub fn segment_size(asked: u64) -> u64 {
 fn lock(path: &Path) -> Result<File, JournalError> {
     let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
     let file = open.map_err(|e| JournalError::Storage(format!("{}: {e}", path.display())))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(e) => Err(JournalError::Storage(format!("{} is held by another process: {e}", path.display()))),
+    // A child process being started holds a copy of a former owner's lock until its exec.
+    let mut patience = LOCK_TRIES;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(_) if patience > 0 => {
+                patience -= 1;
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            Err(e) => {
+                let why = format!("{} is held by another process: {e}", path.display());
+                return Err(JournalError::Storage(why));
+            }
+        }
     }
 }
 
@@ -155,10 +170,7 @@ impl<'d> Scan<'d> {
         Scan { dir, count, log_id: None, epoch: 1, number: 0, previous, segment: 0, offset: 0, last: None }
     }
 
-    fn run(
-        &mut self,
-        on_record: &mut dyn FnMut(Place, &Record<'_>) -> Result<(), String>,
-    ) -> Result<(), JournalError> {
+    fn run(&mut self, on_record: &mut dyn FnMut(Place, &Record<'_>) -> Result<(), String>) -> Result<(), JournalError> {
         for segment in 0..self.count {
             let bytes = self.read(segment)?;
             let mut offset = 0;
@@ -166,11 +178,7 @@ impl<'d> Scan<'d> {
                 let place = Place { segment: segment as u32, offset: offset as u32 };
                 let total = record.header.total();
                 on_record(place, &record).map_err(|what| {
-                    damaged(
-                        &segment_path(self.dir, segment),
-                        offset,
-                        &format!("record {}: {what}", self.number),
-                    )
+                    damaged(&segment_path(self.dir, segment), offset, &format!("record {}: {what}", self.number))
                 })?;
                 self.log_id = Some(record.header.log_id);
                 (self.epoch, self.previous) = (record.header.epoch, record.hash);
@@ -192,8 +200,9 @@ impl<'d> Scan<'d> {
         let record = Record::decode(bytes).ok()?;
         let header = record.header;
         let ours = self.log_id.is_none_or(|id| id == header.log_id);
-        let follows =
-            header.number == self.number && header.previous == self.previous && header.epoch >= self.epoch;
+        let follows = header.number == self.number
+            && header.previous == self.previous
+            && header.epoch >= self.epoch;
         (ours && follows).then_some(record)
     }
 
@@ -224,9 +233,7 @@ impl<'d> Scan<'d> {
                 let what = format!(
                     "record {} does not verify and was not torn by a crash: {}",
                     self.number,
-                    Record::decode(tail)
-                        .err()
-                        .map_or_else(|| "it does not follow its predecessor".into(), |e| e.to_string()),
+                    Record::decode(tail).err().map_or_else(|| "it does not follow its predecessor".into(), |e| e.to_string()),
                 );
                 return Err(damaged(&segment_path(self.dir, segment), start, &what));
             }
@@ -367,7 +374,8 @@ impl Log {
             let capacity = file.metadata()?.len();
             Ok((file, capacity))
         };
-        let (file, capacity) = open().map_err(|e| AppendError::Failed(format!("{}: {e}", path.display())))?;
+        let (file, capacity) =
+            open().map_err(|e| AppendError::Failed(format!("{}: {e}", path.display())))?;
         (self.segment, self.offset, self.capacity, self.file) = (next, 0, capacity, file);
         self.reserve.order(next + 1);
         Ok(())
@@ -383,11 +391,16 @@ impl Log {
         if self.offset + record.len() as u64 > self.capacity {
             return Err(AppendError::Full(format!("a record of {} bytes fits in no segment", record.len())));
         }
-        let written = self.file.write_all_at(&record, self.offset).and_then(|()| self.file.sync_data());
+        let written =
+            self.file.write_all_at(&record, self.offset).and_then(|()| self.file.sync_data());
         if let Err(e) = written {
             self.failed = true;
             let path = segment_path(self.segments.dir(), self.segment);
-            return Err(AppendError::Failed(format!("{} at offset {}: {e}", path.display(), self.offset)));
+            return Err(AppendError::Failed(format!(
+                "{} at offset {}: {e}",
+                path.display(),
+                self.offset
+            )));
         }
         let place = Place { segment: self.segment as u32, offset: self.offset as u32 };
         self.previous = Digest::try_from(&record[record.len() - 32..]).unwrap_or_default();

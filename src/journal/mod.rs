@@ -316,9 +316,7 @@ impl Journals {
     ) -> Result<Recorded, JournalError> {
         if detail.len() > DETAIL_MAX {
             let bytes = detail.len();
-            return Err(JournalError::NotNow(format!(
-                "a detail has at most {DETAIL_MAX} bytes, not {bytes}"
-            )));
+            return Err(JournalError::NotNow(format!("a detail has at most {DETAIL_MAX} bytes, not {bytes}")));
         }
         let journal = self.0.shared.journal(own.name())?;
         let digest = Digest::of(&detail);
@@ -484,8 +482,8 @@ mod log;
 mod lookup;
 pub mod queue;
 pub mod receipt;
-pub mod record;
 mod recover;
+pub mod record;
 pub mod replay;
 mod replica;
 mod reserve;

@@ -125,8 +125,6 @@ pub enum SealOutcome {
     Done {
         /// The seal.
         seal: Arc<Seal>,
-        /// SHA-256 of its token.
-        token: Digest,
         /// Where the answer goes.
         durable: oneshot::Sender<Result<(), JournalError>>,
     },

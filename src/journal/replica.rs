@@ -99,25 +99,29 @@ impl Replica {
         Ok(())
     }
 
-    fn seal(&mut self, root_size: u64, text: &str) -> Result<(), String> {
+    /// Whether a seal follows from the entries; the hash of its token. What this refuses must not be
+    /// written, or the log could not be replayed.
+    pub fn check_seal(&self, root_size: u64, text: &str) -> Result<Digest, String> {
+        let states = self.unsealed.binary_search_by_key(&root_size, |(size, _)| *size);
+        let state = states.ok().and_then(|index| self.unsealed.get(index));
+        let (_, root) =
+            state.ok_or_else(|| format!("its seal names root size {root_size}, which no batch ended at"))?;
         let note = open_note(text).map_err(|e| format!("its seal is no signed note: {e}"))?;
-        let root = loop {
-            match self.unsealed.pop_front() {
-                Some((size, root)) if size == root_size => break root,
-                Some((size, _)) if size < root_size => {}
-                _ => return Err(format!("its seal names root size {root_size}, which no batch ended at")),
-            }
-        };
         let body = &note.checkpoint;
         let origin = format!("{}/root", self.site);
         if body.origin != origin {
             return Err(format!("its seal is of {:?}, this service is {origin:?}", body.origin));
         }
-        if body.size != root_size || body.root != root {
+        if body.size != root_size || body.root != *root {
             return Err(format!("its signed head of size {} is not that of the entries", body.size));
         }
-        let token = note.signatures.get(1).ok_or("its seal carries no token")?;
-        self.after = Digest::of(&token.payload);
+        let token = note.token().ok_or("its seal carries no token")?;
+        Ok(Digest::of(&token.payload))
+    }
+
+    fn seal(&mut self, root_size: u64, text: &str) -> Result<(), String> {
+        self.after = self.check_seal(root_size, text)?;
+        self.unsealed.retain(|(size, _)| *size > root_size);
         self.sealed = root_size;
         Ok(())
     }
@@ -158,10 +162,7 @@ impl Replica {
             after: self.after,
         };
         if head.text() != group.head {
-            return Err(format!(
-                "the head of {} at size {} is not that of its entries",
-                head.origin, head.size
-            ));
+            return Err(format!("the head of {} at size {} is not that of its entries", head.origin, head.size));
         }
         let root_leaf = leaf_hash(group.head.as_bytes());
         self.root.append(root_leaf);

@@ -8,12 +8,12 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::JournalError;
 use super::StampFn;
 use super::batch::Target;
 use super::checkpoint::{Checkpoint, note};
 use super::queue::{Queue, SealOutcome};
 use super::state::Seal;
+use super::JournalError;
 use crate::digest::Digest;
 use crate::keys::{KeyLabel, Keys};
 
@@ -75,7 +75,7 @@ impl Sealer {
     }
 
     async fn seal(&mut self, target: Target) -> Result<(), JournalError> {
-        let (seal, token) = match self.make(target).await {
+        let seal = match self.make(target).await {
             Ok(made) => made,
             Err(why) => {
                 self.queue.push_seal(SealOutcome::Failed(why.clone()));
@@ -83,12 +83,12 @@ impl Sealer {
             }
         };
         let (durable, answer) = oneshot::channel();
-        self.queue.push_seal(SealOutcome::Done { seal: Arc::new(seal), token, durable });
+        self.queue.push_seal(SealOutcome::Done { seal: Arc::new(seal), durable });
         answer.await.unwrap_or_else(|_| Err(JournalError::Storage("the sequencer is gone".into())))
     }
 
     /// Signs and stamps at the same time: neither covers the other.
-    async fn make(&self, target: Target) -> Result<(Seal, Digest), String> {
+    async fn make(&self, target: Target) -> Result<Seal, String> {
         let Target { root_size, root, .. } = target;
         let body = Checkpoint { origin: self.origin.clone(), size: root_size, root }.body();
         let spki = self.keys.public_key_der(&self.head_key).map_err(|e| e.to_string())?;
@@ -96,6 +96,6 @@ impl Sealer {
         let (signature, token) = tokio::join!(self.keys.sign(&self.head_key, body.as_bytes()), stamping);
         let (signature, token) = (signature.map_err(|e| e.to_string())?, token?);
         let note = note(&body, &self.origin, &spki, signature.as_der(), &token);
-        Ok((Seal { root_size, note }, Digest::of(&token)))
+        Ok(Seal { root_size, note })
     }
 }

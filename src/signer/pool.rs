@@ -69,7 +69,7 @@ impl Pool {
         let queue = Mutex::new(Queue { jobs: VecDeque::with_capacity(QUEUE), idle: 0 });
         let (work, signed, failed) = (Condvar::new(), AtomicU64::new(0), AtomicU64::new(0));
         let pool = Self { token, keys, watchdog, call_limit, workers, queue, work, signed, failed };
-        let ready = (0..workers).map(|n| pool.guarded(n, || pool.equip(n))).collect::<Result<Vec<_>, _>>()?;
+        let ready = (0..workers).map(|n| pool.equip(n)).collect::<Result<Vec<_>, _>>()?;
         let pool = Arc::new(pool);
         for worker in ready {
             let pool = pool.clone();
@@ -101,9 +101,10 @@ impl Pool {
         self.watchdog.guard(worker, self.call_limit, call)
     }
 
+    /// A new session with every key found in it; each search has the time of one call.
     fn equip(&self, number: usize) -> Result<Worker, HsmError> {
-        let session = self.token.session()?;
-        let find = |key: &WantedKey| session.find(&key.label, &key.id, &key.spki);
+        let session = self.guarded(number, || self.token.session())?;
+        let find = |key: &WantedKey| self.guarded(number, || session.find(&key.label, &key.id, &key.spki));
         let handles = self.keys.iter().map(find).collect::<Result<_, _>>()?;
         Ok(Worker { number, session, handles })
     }
@@ -185,7 +186,7 @@ impl Pool {
         let first = self.guarded(number, || worker.session.sign(worker.handles[key], digest));
         match first {
             Err(error) if error.class() == CallClass::StaleHandle => {
-                *worker = self.guarded(number, || self.equip(number))?;
+                *worker = self.equip(number)?;
                 self.guarded(number, || worker.session.sign(worker.handles[key], digest))
             }
             other => other,

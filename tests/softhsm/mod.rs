@@ -70,33 +70,54 @@ impl SoftHsm {
         std::fs::rename(from, to).unwrap();
     }
 
-    fn arguments(&self, more: &[&str]) -> Vec<OsString> {
+    /// The same command behind a script that writes a line a start into the file returned.
+    pub fn counted(&self, command: SignerCommand) -> (SignerCommand, PathBuf) {
+        use std::os::unix::fs::PermissionsExt;
+        let (script, starts) = (self.path("counted.sh"), self.path("starts"));
+        let (program, log) = (command.program.display(), starts.display());
+        std::fs::write(&script, format!("#!/bin/sh\necho start >> '{log}'\nexec '{program}' \"$@\"\n"))
+            .unwrap();
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).unwrap();
+        (SignerCommand { program: script, ..command }, starts)
+    }
+
+    fn arguments(&self, pin: &[&str], more: &[&str]) -> Vec<OsString> {
         let module = MODULES.iter().find(|path| Path::new(path).exists()).expect("SoftHSM is installed");
-        let mut arguments: Vec<OsString> =
-            ["signer", "--module", module, "--token-label", "pechat-test", "--pin-file"]
-                .map(Into::into)
-                .into();
-        arguments.push(self.pin().into());
-        arguments.extend(more.iter().map(Into::into));
-        arguments
+        let fixed = ["signer", "--module", module, "--token-label", "pechat-test"];
+        fixed.iter().chain(pin).chain(more).map(Into::into).collect()
+    }
+
+    fn with_pin_file(&self, more: &[&str]) -> Vec<OsString> {
+        self.arguments(&["--pin-file", self.pin().to_str().unwrap()], more)
     }
 
     /// A signer to be started by the front.
     pub fn command(&self, more: &[&str]) -> SignerCommand {
         let program = env!("CARGO_BIN_EXE_pechat");
-        let mut command = SignerCommand::new(program, self.arguments(more), self.socket());
+        let mut command = SignerCommand::new(program, self.with_pin_file(more), self.socket());
         command.env.push(("SOFTHSM2_CONF".into(), self.path("softhsm2.conf").into()));
         command
     }
 
     /// A signer as systemd would run it.
     pub fn run_alone(&self, more: &[&str]) -> Child {
+        self.run(self.with_pin_file(more), Stdio::null())
+    }
+
+    /// A signer that reads its PIN from descriptor 0.
+    pub fn run_with_pin_on_stdin(&self, more: &[&str]) -> Child {
+        let mut child = self.run(self.arguments(&["--pin-fd", "0"], more), Stdio::piped());
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"test-user-pin\n").unwrap();
+        child
+    }
+
+    fn run(&self, arguments: Vec<OsString>, stdin: Stdio) -> Child {
         Command::new(env!("CARGO_BIN_EXE_pechat"))
-            .args(self.arguments(more))
+            .args(arguments)
             .arg("--socket")
             .arg(self.socket())
             .env("SOFTHSM2_CONF", self.path("softhsm2.conf"))
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap()

@@ -47,11 +47,9 @@ fn leaks(target: &Target, key: &ScratchKey) -> Result<Vec<String>, Failed> {
         if session.update_attributes(private, std::slice::from_ref(&change)).is_ok() {
             leaks.push(format!("setting {change:?}"));
         }
-        if matches!(change, Attribute::Sensitive(_) | Attribute::Extractable(_) | Attribute::Private(_)) {
-            if let Ok(copy) = session.copy_object(private, &[change.clone(), Attribute::Token(false)]) {
-                leaks.push(format!("a copy with {change:?}"));
-                session.destroy_object(copy)?;
-            }
+        if let Ok(copy) = session.copy_object(private, &[change.clone(), Attribute::Token(false)]) {
+            leaks.push(format!("a copy with {change:?}"));
+            session.destroy_object(copy)?;
         }
     }
     Ok(leaks)

@@ -159,8 +159,8 @@ fn receipt(stored: &StoredRun, lines: &[usize], plan: &Plan) -> Result<RangeRece
         let time = run.time.or(said.map(|e| e.time)).ok_or("it lacks an entry's time")?;
         let bound = run.bound.or(said.map(|e| e.bound)).ok_or("it lacks an entry's bound")?;
         let kind = run.kind.or(said.map(|e| e.kind)).ok_or("it lacks an entry's type")?;
-        if kind != EntryKind::Record as u16 {
-            return Err(format!("an entry is of type {kind}, not a record"));
+        if kind != EntryKind::Seal as u16 {
+            return Err(format!("an entry is of type {kind}, not a seal"));
         }
         entries.push(RangeEntry {
             request_id: hex(&planned.request_id),

@@ -32,7 +32,8 @@ pub struct InitArgs {
     /// The appliance's root certificate (PEM), handed over by its operator
     #[arg(long)]
     pub ca: Option<PathBuf>,
-    /// Name of this system, e.g. land-register-1
+    /// Common name in the request, exactly as the officers have it on record, e.g.
+    /// land-register.land-agency.example.gov [default: none; the record's names are used]
     #[arg(long)]
     pub name: Option<String>,
 }
@@ -43,11 +44,10 @@ pub fn init(args: &InitArgs, config: Option<&Path>) -> Result<String, ClientErro
     let dir = config.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
     let url = answer("--url", "Address of the appliance (https://…)", args.url.as_deref())?;
     let ca = answer("--ca", "Its root certificate (PEM file)", args.ca.as_ref().and_then(|p| p.to_str()))?;
-    let name = answer("--name", "Name of this system", args.name.as_deref())?;
     let ca = fs::canonicalize(&ca).map_err(|e| at(Path::new(&ca), e))?;
     let settings = Settings { url, ca, cert: "client.pem".into(), key: "client.key".into(), head_key: None };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|e| at(&dir, e))?;
-    let (key, request) = key_and_request(&name)?;
+    let (key, request) = key_and_request(args.name.as_deref().unwrap_or_default())?;
     let toml = toml::to_string(&settings).map_err(|e| ClientError::KeyMaking(e.to_string()))?;
     create(&dir.join("client.key"), key.as_bytes())?;
     create(&dir.join("client.csr"), request.as_bytes())?;
@@ -55,12 +55,16 @@ pub fn init(args: &InitArgs, config: Option<&Path>) -> Result<String, ClientErro
     Ok(next_step(&dir, &config))
 }
 
-/// A fresh P-256 key (PKCS#8 PEM) and a PKCS#10 request (PEM) for it, signed with it.
+/// A fresh P-256 key (PKCS#8 PEM) and a PKCS#10 request (PEM) for it, signed with it. With an empty
+/// name the subject is empty, and the officers' record gives every name.
 pub fn key_and_request(name: &str) -> Result<(Zeroizing<String>, String), ClientError> {
     let bad = |e: &dyn std::fmt::Display| ClientError::KeyMaking(e.to_string());
     let key = fresh_key()?;
     let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(|e| bad(&e))?;
-    let subject = Name::from_str(&format!("CN={}", escaped(name))).map_err(|e| bad(&e))?;
+    let subject = match name {
+        "" => Name::default(),
+        name => Name::from_str(&format!("CN={}", escaped(name))).map_err(|e| bad(&e))?,
+    };
     let request = signed_request(subject, &SigningKey::from(&key)).map_err(|e| bad(&e))?;
     Ok((pem, request.to_pem(LineEnding::LF).map_err(|e| bad(&e))?))
 }

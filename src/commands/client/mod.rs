@@ -111,7 +111,9 @@ impl ClientError {
     /// Whether the evidence itself is at fault (exit status 1) and not the attempt (exit status 2).
     fn is_mismatch(&self) -> bool {
         use plan::PlanError as P;
+        use stamp::ReplyError as R;
         match self {
+            Self::Reply(R::Rejected(_) | R::BadPolicy(_)) => false,
             Self::Plan(P::EmptyLine(_) | P::Empty | P::OtherJournal { .. }) => false,
             Self::Evidence(evidence::EvidenceError::Key { .. }) => false,
             Self::Plan(_) | Self::Runs(_) | Self::Evidence(_) | Self::Reply(_) | Self::Unsealed { .. } => {

@@ -10,11 +10,13 @@ use rasn_cms::tsp::{MessageImprint, PkiStatus, TST_INFO, TimeStampReq, TimeStamp
 use rasn_cms::{CONTENT_SIGNED_DATA, SignedData};
 use rasn_pkix::AlgorithmIdentifier;
 
+use super::evidence::root_certificate;
 use super::http::Connection;
 use super::settings::Settings;
 use super::store::write_durably;
 use super::{ClientError, at, random};
 use crate::digest::Digest;
+use crate::timestamp::verify::{TokenFacts, verify_sha256};
 
 const SHA256: &Oid = Oid::JOINT_ISO_ITU_T_COUNTRY_US_ORGANIZATION_GOV_CSOR_NIST_ALGORITHMS_HASH_SHA256;
 
@@ -38,7 +40,7 @@ pub struct Stamped {
     pub time: String,
     /// Accuracy in words.
     pub accuracy: String,
-    /// Serial number, decimal.
+    /// Serial number, hex.
     pub serial: String,
 }
 
@@ -54,6 +56,9 @@ pub enum ReplyError {
     /// The token is not about our query.
     #[error("the token's {0} is not the query's")]
     Differs(&'static str),
+    /// The token's signature or certificates do not hold.
+    #[error("the timestamp does not hold: {0}")]
+    Unproved(String),
     /// The policy is not dotted decimal.
     #[error("{0:?} is not an object identifier in dotted decimal")]
     BadPolicy(String),
@@ -69,7 +74,8 @@ pub fn stamp(args: &StampArgs, settings: &Settings) -> Result<(Stamped, PathBuf)
     let query_der = rasn::der::encode(&query).map_err(|e| ReplyError::NotAReply(e.to_string()))?;
     let connection = Connection::open(settings)?;
     let reply = connection.post("/tsa", "application/timestamp-query", &query_der)?.success("/tsa")?;
-    let stamped = check(&query, &reply.body)?;
+    let mut stamped = check(&query, &reply.body)?;
+    stamped.serial = proved(&reply.body, digest, &settings.ca)?.serial;
     write_durably(&query_path(&out), &query_der)?;
     write_durably(&out, &reply.body)?;
     Ok((stamped, out))
@@ -129,8 +135,17 @@ fn dotted(text: &str) -> Result<ObjectIdentifier, ReplyError> {
     ObjectIdentifier::new(arcs).ok_or_else(bad)
 }
 
-/// RFC 3161 section 2.2: status, then that the token is about this very query. The signature is
-/// `openssl ts -verify`'s business, so that nobody has to trust this program.
+/// The reply's token over `digest`: signature, certificates and purpose up to the root in `ca`.
+pub fn proved(reply: &[u8], digest: Digest, ca: &Path) -> Result<TokenFacts, ClientError> {
+    let not_a_reply = |e: &dyn std::fmt::Display| ReplyError::NotAReply(e.to_string());
+    let response: TimeStampResp = rasn::der::decode(reply).map_err(|e| not_a_reply(&e))?;
+    let token = response.time_stamp_token.ok_or_else(|| not_a_reply(&"it holds no token"))?;
+    let token = rasn::der::encode(&token).map_err(|e| not_a_reply(&e))?;
+    let facts = verify_sha256(&token, &digest, &[root_certificate(ca)?], None);
+    Ok(facts.map_err(|e| ReplyError::Unproved(e.to_string()))?)
+}
+
+/// RFC 3161 section 2.2: status, then that the token is about this very query.
 pub fn check(query: &TimeStampReq, reply: &[u8]) -> Result<Stamped, ReplyError> {
     let no_reply = |e: &dyn std::fmt::Display| ReplyError::NotAReply(e.to_string());
     let reply: TimeStampResp = rasn::der::decode(reply).map_err(|e| no_reply(&e))?;
@@ -152,7 +167,7 @@ pub fn check(query: &TimeStampReq, reply: &[u8]) -> Result<Stamped, ReplyError> 
     Ok(Stamped {
         time: info.gen_time.to_utc().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
         accuracy: accuracy(&info),
-        serial: info.serial_number.to_string(),
+        serial: String::new(),
     })
 }
 

@@ -4,17 +4,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use rasn_cms::tsp::{TimeStampReq, TimeStampResp};
+use rasn_cms::tsp::TimeStampReq;
 
-use super::evidence::{EvidenceError, HeadKey, Verifier, root_certificate};
+use super::evidence::{HeadKey, Verifier};
 use super::plan::Plan;
 use super::runs;
 use super::settings::{Layer, SettingsError};
-use super::stamp::{ReplyError, check, digest_of, query_path, with_suffix};
+use super::stamp::{ReplyError, check, digest_of, proved, query_path, with_suffix};
 use super::store::Store;
 use super::{ClientError, at};
 use crate::clock::UtcMicros;
-use crate::timestamp::verify::verify_sha256;
 
 /// Arguments of `pechat client verify`.
 #[derive(Debug, Args)]
@@ -94,12 +93,7 @@ fn stamped(file: &Path, reply: &Path, ca: &Path) -> Result<String, ClientError> 
             rasn::der::decode(&query).map_err(|e| ReplyError::NotAReply(format!("its query: {e}")))?;
         check(&query, &bytes)?;
     }
-    let not_a_reply = |e: &dyn std::fmt::Display| ReplyError::NotAReply(e.to_string());
-    let response: TimeStampResp = rasn::der::decode(&bytes).map_err(|e| not_a_reply(&e))?;
-    let token = response.time_stamp_token.ok_or_else(|| not_a_reply(&"it holds no token"))?;
-    let token = rasn::der::encode(&token).map_err(|e| not_a_reply(&e))?;
-    let facts = verify_sha256(&token, &digest_of(file)?, &[root_certificate(ca)?], None)
-        .map_err(|e| EvidenceError::Receipt { lines: file.display().to_string(), reason: e.to_string() })?;
+    let facts = proved(&bytes, digest_of(file)?, ca)?;
     Ok(format!(
         "{}: stamped at {}, serial {}, by {}",
         file.display(),

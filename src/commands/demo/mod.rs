@@ -30,6 +30,9 @@ pub struct DemoArgs {
     /// Seal this JSON Lines file (a copy of it) instead of 10,000 generated records
     #[arg(long, value_name = "FILE")]
     pub records: Option<PathBuf>,
+    /// Make the appliance and its identities, show nothing, leave it running (for tests)
+    #[arg(long, hide = true, conflicts_with_all = ["once", "records", "stop"])]
+    pub setup_only: bool,
     /// End the processes of the demonstration in --dir, and nothing else
     #[arg(long, conflicts_with_all = ["once", "records"])]
     pub stop: bool,
@@ -150,6 +153,10 @@ fn demonstrate(args: &DemoArgs) -> Result<(), DemoError> {
     let mut narrator = Narrator::new();
     let place = Place::prepare(&args.dir)?;
     let mut appliance = setup::start(place, &mut narrator)?;
+    if args.setup_only {
+        appliance.processes.leave_running();
+        return Ok(());
+    }
     tour::walk(&appliance, args.records.as_deref(), &mut narrator)?;
     let seconds = narrator.begun.elapsed().as_secs_f64();
     if args.once {

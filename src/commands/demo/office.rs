@@ -28,7 +28,7 @@ pub struct Office {
 impl Identity {
     /// A fresh key and its request in `identities/`; the certificate's place is still empty.
     pub fn with_key(place: &Place, name: &str) -> Result<Identity, DemoError> {
-        let (key, request) = key_and_request(name)?;
+        let (key, request) = key_and_request("")?;
         place.write(&format!("identities/{name}.csr"), request)?;
         let key = place.write(&format!("identities/{name}.key"), key.as_bytes())?;
         Ok(Identity { cert: place.path(&format!("identities/{name}.pem")), key })
@@ -81,50 +81,29 @@ impl Office {
             .map_err(|e| DemoError::file(&identity.cert, e))?;
         let body = json!({"institution": institution, "environment": "production", "role": role, "name": name, "csr": csr});
         let pending: Value = self.first.post_json("/v1/certificates", &body)?;
-        let issued = self.agree(&pending)?;
-        place.write(&format!("identities/{name}.pem"), chain(&issued).ok_or_else(|| unexpected(&issued))?)?;
+        let chain = self.agreed(&pending)?;
+        place.write(&format!("identities/{name}.pem"), chain)?;
         Ok(identity)
     }
 
-    fn agree(&self, pending: &Value) -> Result<Value, DemoError> {
-        if pending.get("certificate").is_some() {
-            return Err(DemoError::Shown("a production certificate was issued without two officers".into()));
-        }
-        let request = match &pending["request"] {
-            Value::String(id) => id.clone(),
-            Value::Number(id) => id.to_string(),
-            _ => return Err(unexpected(pending)),
+    /// Both officers agree; the certificate and its issuers, leaf first, PEM.
+    fn agreed(&self, pending: &Value) -> Result<Vec<u8>, DemoError> {
+        let (Some(id), "awaiting-agreement") = (pending["id"].as_str(), word(pending, "state")) else {
+            return Err(DemoError::Shown(format!("a production request that awaits nobody: {pending}")));
         };
-        let path = format!("/v1/certificate-requests/{request}/decision");
+        let path = format!("/v1/certificate-requests/{id}/decision");
         let body =
             json!({"clause": "agree", "tbs_sha256": pending["tbs_sha256"], "reason": "identity checked"});
-        self.first.post_json::<Value>(&path, &body)?;
-        Ok(self.second.post_json(&path, &body)?)
+        let once: Value = self.first.post_json(&path, &body)?;
+        if once.get("certificate").is_some() {
+            return Err(DemoError::Shown("a certificate that one officer alone agreed to".into()));
+        }
+        let twice: Value = self.second.post_json(&path, &body)?;
+        let chain = format!("{}?format=chain", word(&twice, "certificate"));
+        Ok(self.second.get(&chain)?.success(&chain)?.body)
     }
 }
 
-/// The PEM a TLS client presents: leaf first, then its issuers.
-fn chain(issued: &Value) -> Option<String> {
-    let leaf = issued["certificate"].as_str()?.trim();
-    let chain = issued["chain"].as_str().unwrap_or_default().trim();
-    let text = if chain.starts_with(leaf) { chain.to_owned() } else { format!("{leaf}\n{chain}") };
-    Some(text + "\n")
-}
-
-fn unexpected(answer: &Value) -> DemoError {
-    DemoError::Shown(format!("an answer that was not expected: {answer}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn leaf_comes_first_and_only_once() {
-        let both = json!({"certificate": "LEAF\n", "chain": "LEAF\nCA\n"});
-        let apart = json!({"certificate": "LEAF\n", "chain": "CA\n"});
-        assert_eq!(chain(&both).unwrap(), "LEAF\nCA\n");
-        assert_eq!(chain(&apart).unwrap(), "LEAF\nCA\n");
-        assert_eq!(chain(&json!({})), None);
-    }
+fn word<'a>(answer: &'a Value, key: &str) -> &'a str {
+    answer[key].as_str().unwrap_or_default()
 }

@@ -163,17 +163,27 @@ fn free(
 
 /// `demo/env`: assignments that a shell can source.
 pub fn env_text(values: &[(&str, String)]) -> String {
-    let mut text = String::from("# Written by `pechat demo`; use with: . demo/env\n");
+    let mut text = String::from("# Written by `pechat demo`; use with: set -a; . demo/env; set +a\n");
     for (name, value) in values {
-        let _ = writeln!(text, "{name}='{}'", value.replace('\'', r"'\''"));
+        let _ = writeln!(text, "{name}={}", quoted(value));
     }
     text
+}
+
+/// For a shell: as it is where that is safe, so that simpler readers understand it too.
+fn quoted(value: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_/.:,+@%-".contains(c);
+    if !value.is_empty() && value.chars().all(plain) {
+        return value.to_owned();
+    }
+    format!("'{}'", value.replace('\'', r"'\''"))
 }
 
 /// Reads one value back from [`env_text`].
 pub fn env_value(text: &str, name: &str) -> Option<String> {
     let line = text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix('='))?;
-    Some(line.strip_prefix('\'')?.strip_suffix('\'')?.replace(r"'\''", "'"))
+    let quoted = line.strip_prefix('\'').and_then(|l| l.strip_suffix('\''));
+    Some(quoted.map_or_else(|| line.to_owned(), |q| q.replace(r"'\''", "'")))
 }
 
 /// TOML basic string.

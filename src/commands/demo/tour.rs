@@ -173,8 +173,8 @@ pub fn commands(a: &Appliance) -> Result<String, DemoError> {
     let env = a.place.path("env");
     let root = a.place.root().display().to_string();
     Ok(format!(
-        r#"  . {env}
-  alias pechat="$PECHAT_BIN"
+        r#"  set -a; . {env}; set +a
+  pechat() {{ "$PECHAT_BIN" "$@"; }}
 
   # stamp a file of your own and check it with openssl alone            → Verification: OK
   openssl ts -query -data /etc/hostname -sha256 -cert -out query.tsq
