@@ -29,12 +29,23 @@ fn main() {
     );
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let bench = Bench { bare_sign: bare_sign_rate(&appliance), appliance, peer };
+    // `cargo bench -- tokens` runs only what is named; cargo itself adds `--bench`.
+    let named: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    let wanted = |name: &str| named.is_empty() || named.iter().any(|word| word == name);
     runtime.block_on(async {
-        bench.tokens().await;
-        bench.single_seals().await;
-        bench.bulk_seals().await;
+        if wanted("tokens") {
+            bench.tokens().await;
+        }
+        if wanted("single-seals") {
+            bench.single_seals().await;
+        }
+        if wanted("bulk-digests") {
+            bench.bulk_seals().await;
+        }
     });
-    bench.verification();
+    if wanted("verification") {
+        bench.verification();
+    }
 }
 
 struct Bench {
