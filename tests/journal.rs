@@ -133,7 +133,8 @@ async fn concurrent_requests_share_seals_and_all_verify() {
     journals.create(other.clone(), institution()).await.unwrap();
     let tasks: Vec<_> = (0..200u64)
         .map(|number| {
-            let (journals, to) = (journals.clone(), if number % 2 == 0 { land.clone() } else { other.clone() });
+            let (journals, to) =
+                (journals.clone(), if number % 2 == 0 { land.clone() } else { other.clone() });
             tokio::spawn(async move { journals.seal(&to, submissions([number]), None).await.unwrap() })
         })
         .collect();
@@ -166,7 +167,9 @@ async fn an_untrusted_clock_stops_seals_before_anything_is_written_but_not_recor
     let sealed = loop {
         match journals.range(&own, recorded.seq, 1).await {
             Ok(receipt) => break receipt,
-            Err(JournalError::Beyond { .. }) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+            Err(JournalError::Beyond { .. }) => {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await
+            }
             Err(other) => panic!("{other}"),
         }
     };
@@ -196,7 +199,10 @@ async fn own_records_carry_their_detail_and_are_sealed_without_being_asked() {
     let journals = world.open(dir.path()).await.unwrap();
     for (recorded, detail) in places {
         assert_eq!(journals.detail(OwnJournal::Events, recorded.seq).await.unwrap(), detail);
-        assert_eq!(world.check_text(&journals.receipt(&own, recorded.seq).await.unwrap()).1, Digest::of(&detail));
+        assert_eq!(
+            world.check_text(&journals.receipt(&own, recorded.seq).await.unwrap()).1,
+            Digest::of(&detail)
+        );
     }
     assert!(journals.detail(OwnJournal::Events, 0).await.unwrap().starts_with(b"pechat charter v1\n"));
 }
@@ -260,7 +266,10 @@ async fn names_counts_and_strangers_are_refused() {
     for bad in ["", "Land", "1land", "own.", "own.other", "a/b", "-a", &"a".repeat(64)] {
         assert_eq!(JournalName::try_from(bad.to_owned()), Err(JournalError::BadName(bad.into())));
     }
-    assert_eq!(journals.create(land.clone(), institution()).await.unwrap_err(), JournalError::Exists("land".into()));
+    assert_eq!(
+        journals.create(land.clone(), institution()).await.unwrap_err(),
+        JournalError::Exists("land".into())
+    );
     let own = JournalName::from(OwnJournal::Events);
     assert!(journals.create(own.clone(), institution()).await.is_err());
     assert!(journals.seal(&own, submissions([0]), None).await.is_err());
@@ -268,7 +277,10 @@ async fn names_counts_and_strangers_are_refused() {
     let many = submissions(0..4097);
     assert_eq!(journals.seal(&land, many, None).await.unwrap_err(), JournalError::Count(4097));
     let stranger = name("stranger");
-    assert_eq!(journals.seal(&stranger, submissions([0]), None).await.unwrap_err(), JournalError::Unknown("stranger".into()));
+    assert_eq!(
+        journals.seal(&stranger, submissions([0]), None).await.unwrap_err(),
+        JournalError::Unknown("stranger".into())
+    );
     assert!(matches!(journals.receipt(&land, 1).await, Err(JournalError::Beyond { .. })));
     assert_eq!(journals.info(&stranger), None);
     let names: Vec<_> = journals.list().into_iter().map(|j| String::from(j.name)).collect();

@@ -4,8 +4,8 @@ mod evidence;
 
 use evidence::{Evidence, ORIGIN, START, read, spki};
 use pechat::digest::Digest;
-use pechat::journal::checkpoint::Head;
-use pechat::journal::entry::{ENTRY_BYTES, EntryError};
+use pechat::journal::checkpoint::{Head, open_note};
+use pechat::journal::entry::{ENTRY_BYTES, Entry, EntryError};
 use pechat::journal::export::ExportError;
 use pechat::journal::receipt::{parse_range, parse_ranges};
 use pechat::journal::tree::{ProofError, consistency_path};
@@ -304,4 +304,24 @@ fn heads_of_one_journal_are_consistent_and_others_are_not() {
             assert_eq!(back, Err(VerifyError::Consistency { old: 21, new: size, reason: shrunk }));
         }
     }
+}
+
+#[test]
+fn the_kept_vectors_are_read_and_hold() {
+    let vector = |name: &str| {
+        let path = format!("{}/tests/vectors/journal/{name}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read(path).unwrap()
+    };
+    let key = spki();
+    let trust = Trust { head_key_spki: Some(&key), token: None };
+    let text = |name: &str| String::from_utf8(vector(name)).unwrap();
+    let facts = verify_receipt(&text("receipt/single.tlog-proof"), &trust).unwrap();
+    assert_eq!(Entry::decode(&vector("entry/seal.entry")), Ok(facts.entry));
+    assert_eq!(Head::parse(&text("note/head.txt")), Ok(facts.proof.head.clone()));
+    assert_eq!(open_note(&text("note/checkpoint.note")).unwrap().checkpoint, facts.proof.checkpoint);
+    let run = parse_range(&vector("range_receipt/run.json")).unwrap();
+    let run = verify_range(&run, &trust).unwrap();
+    assert_eq!((run.entries[0], &run.proof), (facts.entry, &facts.proof));
+    let export = verify_export(&vector("export/three.export")[..], &trust).unwrap();
+    assert_eq!((export.charter.text(), export.proof), (text("note/charter.txt"), facts.proof));
 }

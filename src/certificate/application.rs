@@ -100,7 +100,7 @@ impl Issuer {
         // Judging an RSA key takes milliseconds of arithmetic.
         let judged = tokio::task::spawn_blocking(move || request::parse(&csr)).await;
         let csr = judged.map_err(|_| CertificateError::Stopping)??;
-        let (profile, draft) = self.draft(application, &csr, now).await?;
+        let draft = self.draft(application, &csr, now).await?;
         let _turn = self.0.submitting.lock().await;
         self.judge_key(application, &csr).await?;
         self.judge_name(application, now).await?;
@@ -121,7 +121,6 @@ impl Issuer {
             state: RequestState::Awaiting,
             reason: None,
         };
-        debug_assert!(csr.must_match(draft.parsed()?.subject(), &profile).is_ok());
         self.note(event("request", &request, json!({ "by": submitter, "time": iso8601(now) }))).await?;
         self.0.store.add_request(request.clone()).await?;
         Ok(request)
@@ -132,7 +131,7 @@ impl Issuer {
         application: &Application,
         csr: &CertificationRequest,
         now: i64,
-    ) -> Result<(Profile, Draft), CertificateError> {
+    ) -> Result<Draft, CertificateError> {
         let Application { environment, role, name, .. } = application;
         if *role != Role::RegistryService && *environment != Environment::Production {
             let role = role.as_str().to_owned();
@@ -150,8 +149,7 @@ impl Issuer {
             now,
             public_url: &self.0.public_url,
         };
-        let draft = Draft::new(&content, Some(self.authority(*environment)?))?;
-        Ok((profile, draft))
+        Draft::new(&content, Some(self.authority(*environment)?))
     }
 
     /// One key, one identity, one environment; and a compromised key is dead everywhere.

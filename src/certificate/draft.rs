@@ -113,6 +113,12 @@ impl Draft {
         Ok(TbsCertificate::from_der(&self.tbs)?)
     }
 
+    /// The subject, attribute by attribute: `CN`, `registry-1.agency.example`.
+    pub fn subject(&self) -> Result<Vec<(String, String)>, CertificateError> {
+        use super::request::{attribute, text};
+        Ok(self.parsed()?.subject().iter().map(|a| (attribute(&a.oid), text(&a.value))).collect())
+    }
+
     /// Seconds since 1970: first and last second of validity.
     pub fn validity(&self) -> Result<(i64, i64), CertificateError> {
         let tbs = self.parsed()?;

@@ -64,7 +64,7 @@ pub(super) struct Inner {
     refreshing: Mutex<()>,
     pub listing: Mutex<()>,
     pub lists: ArcSwap<HashMap<String, Arc<RevocationList>>>,
-    newest: AtomicI64,
+    last_time: AtomicI64,
 }
 
 impl Issuer {
@@ -74,7 +74,7 @@ impl Issuer {
         store.mark_interrupted()?;
         let lists: HashMap<_, _> =
             store.newest_lists()?.into_iter().map(|(ca, l)| (ca, Arc::new(l))).collect();
-        let newest = lists.values().map(|l| l.this_update).max().unwrap_or(0);
+        let last_time = lists.values().map(|l| l.this_update).max().unwrap_or(0);
         let cas = parts.cas.iter().map(|(environment, ca)| Ok((*environment, Authority::new(ca)?)));
         let inner = Inner {
             keys: parts.keys,
@@ -88,7 +88,7 @@ impl Issuer {
             refreshing: Mutex::default(),
             listing: Mutex::default(),
             lists: ArcSwap::from_pointee(lists),
-            newest: AtomicI64::new(newest),
+            last_time: AtomicI64::new(last_time),
             store,
         };
         let issuer = Issuer(Arc::new(inner));
@@ -116,19 +116,19 @@ impl Issuer {
         (self.0.record)(id, detail).await.map_err(CertificateError::Record)
     }
 
-    /// Whole seconds; remembered as the newest trusted time.
+    /// Whole seconds; remembered as the last time the caller trusted.
     pub(super) fn at(&self, now: UtcMicros) -> i64 {
         let seconds = now.0.div_euclid(1_000_000);
-        self.0.newest.fetch_max(seconds, Ordering::Relaxed);
+        self.0.last_time.store(seconds, Ordering::Relaxed);
         seconds
     }
 
-    /// `now`, or the newest time that was ever trusted: a revocation does not wait for the clock.
-    pub(super) fn at_or_newest(&self, now: Option<UtcMicros>) -> Result<i64, CertificateError> {
-        match (now, self.0.newest.load(Ordering::Relaxed)) {
+    /// `now`, or the last time that was trusted: a revocation does not wait for the clock.
+    pub(super) fn at_or_last(&self, now: Option<UtcMicros>) -> Result<i64, CertificateError> {
+        match (now, self.0.last_time.load(Ordering::Relaxed)) {
             (Some(now), _) => Ok(self.at(now)),
             (None, 0) => Err(CertificateError::NoTime),
-            (None, newest) => Ok(newest),
+            (None, last) => Ok(last),
         }
     }
 

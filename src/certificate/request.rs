@@ -168,13 +168,7 @@ impl CertificationRequest {
 fn subject_matches(requested: &Name, recorded: &Name) -> Result<(), RequestError> {
     let mut seen = Vec::new();
     for wanted in requested.iter() {
-        let what = match wanted.oid {
-            oid::COUNTRY => "country (C)".to_owned(),
-            oid::ORGANISATION => "organisation (O)".to_owned(),
-            oid::ORGANISATION_IDENTIFIER => "organizationIdentifier".to_owned(),
-            oid::COMMON_NAME => "common name (CN)".to_owned(),
-            other => format!("name attribute {other}"),
-        };
+        let what = attribute(&wanted.oid);
         let on_record = recorded.iter().find(|a| a.oid == wanted.oid).map(|a| text(&a.value));
         let requested = text(&wanted.value);
         if seen.contains(&wanted.oid) || on_record.as_ref() != Some(&requested) {
@@ -189,8 +183,19 @@ fn subject_matches(requested: &Name, recorded: &Name) -> Result<(), RequestError
     Ok(())
 }
 
+/// What people call a name's attribute.
+pub(super) fn attribute(oid: &const_oid::ObjectIdentifier) -> String {
+    match *oid {
+        oid::COUNTRY => "C".to_owned(),
+        oid::ORGANISATION => "O".to_owned(),
+        oid::ORGANISATION_IDENTIFIER => "organizationIdentifier".to_owned(),
+        oid::COMMON_NAME => "CN".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 /// The characters of a directory string, whichever of its types carries them.
-fn text(value: &der::asn1::Any) -> String {
+pub(super) fn text(value: &der::asn1::Any) -> String {
     use der::{Tag, Tagged};
     match value.tag() {
         Tag::Utf8String | Tag::PrintableString | Tag::Ia5String => {

@@ -31,7 +31,7 @@ pub struct Revoked {
 
 impl Issuer {
     /// Revokes at once: recorded, out of force for live connections, and on a new list. Works without
-    /// trusted time (`now` absent), with the newest time that was ever trusted.
+    /// trusted time (`now` absent), with the last time that was trusted.
     pub async fn revoke(
         &self,
         serial: Serial,
@@ -39,7 +39,7 @@ impl Issuer {
         by: &Identity,
         now: Option<UtcMicros>,
     ) -> Result<Revoked, CertificateError> {
-        let time = self.at_or_newest(now)?;
+        let time = self.at_or_last(now)?;
         let (this, by) = (self.clone(), by.to_string());
         // A caller that hangs up must not keep the list from being made.
         let flow = async move { this.revoke_and_list(serial, Revocation { time, reason, by }).await };
@@ -151,7 +151,9 @@ impl Issuer {
         let label = authority.label.as_str();
         let revoked = count(&self.0.store.revoked(label).await?);
         let current = self.list(label);
-        let good = current.is_some_and(|l| l.entries == revoked && l.next_update - now > LIFETIME / 2);
+        // A list from the future came from a clock that was wrong then.
+        let fresh = |l: &RevocationList| l.this_update <= now && l.next_update - now > LIFETIME / 2;
+        let good = current.is_some_and(|l| l.entries == revoked && fresh(&l));
         if !good {
             self.publish(authority, now).await?;
         }
@@ -167,8 +169,8 @@ impl Issuer {
     ) -> Result<Arc<RevocationList>, CertificateError> {
         let _turn = self.0.listing.lock().await;
         let label = authority.label.as_str();
-        // 1. Prepare. A list never goes back in time behind the one before it.
-        let this_update = self.list(label).map_or(now, |l| l.this_update.max(now));
+        // 1. Prepare.
+        let this_update = now;
         let revoked = self.0.store.revoked(label).await?;
         let next_update = this_update + LIFETIME;
         let number = self.0.store.reserve_list(label, this_update, next_update, count(&revoked)).await?;

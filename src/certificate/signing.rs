@@ -134,7 +134,7 @@ impl Issuer {
             ))
             .await?;
             match self.0.store.decide(&request.id, decision).await? {
-                Decided::Kept => {}
+                Decided::Kept => repeated = false,
                 Decided::Before => repeated = true,
                 Decided::Closed => return Err(self.closed(&request.id).await),
             }

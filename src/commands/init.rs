@@ -218,6 +218,10 @@ async fn admit_officers(
         organisation_identifier: config.authority.organisation_identifier.clone(),
         domain: config.site.clone(),
     };
+    for name in ["root", "ca-test", "ca-integration", "ca-production", "tsu-1", "server"] {
+        let made = layout::certificate(config, name)?;
+        issuer.adopt(&made, name).await.map_err(during(&format!("certificate {name}")))?;
+    }
     issuer.register(authority, "init", now).await.map_err(during("institution of the first officers"))?;
     for (name, csr) in officers {
         let application = Application {

@@ -140,6 +140,7 @@ enum Form {
 #[serde(deny_unknown_fields)]
 struct InForm {
     /// `pem`: the certificate. `chain`: PEM, leaf first, root last. `p7`: the same as PKCS #7. `der`. Absent: JSON.
+    #[param(inline)]
     format: Option<Form>,
 }
 

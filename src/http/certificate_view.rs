@@ -142,8 +142,8 @@ pub struct RequestView {
     tbs_sha256: String,
     /// The to-be-signed bytes, DER, base64.
     tbs: String,
-    /// The subject in them (RFC 4514).
-    subject: String,
+    /// The subject in them, attribute by attribute.
+    subject: Vec<NameView>,
     /// First second of validity in them, ISO 8601.
     not_before: String,
     /// Last second of validity in them, ISO 8601.
@@ -156,6 +156,15 @@ pub struct RequestView {
     /// Where the certificate is, once issued.
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate: Option<String>,
+}
+
+/// One attribute of a name.
+#[derive(Serialize, ToSchema)]
+pub struct NameView {
+    /// `C`, `O`, `organizationIdentifier`, `CN`, or the type in dotted decimal.
+    r#type: String,
+    /// The characters.
+    value: String,
 }
 
 /// A decision on a request.
@@ -179,7 +188,7 @@ pub struct DecisionView {
 impl RequestView {
     pub(super) fn new(request: &RequestRecord, decisions: &[Agreement]) -> Self {
         let draft = Draft::thaw(request.tbs.clone()).ok();
-        let subject = draft.as_ref().and_then(|d| d.parsed().ok()).map(|t| t.subject().to_string());
+        let subject = draft.as_ref().and_then(|d| d.subject().ok()).unwrap_or_default();
         let (not_before, not_after) = draft.and_then(|d| d.validity().ok()).unwrap_or_default();
         let issued = request.state == crate::certificate::RequestState::Issued;
         Self {
@@ -195,7 +204,7 @@ impl RequestView {
             serial: request.serial.to_string(),
             tbs_sha256: request.tbs_sha256().to_string(),
             tbs: Base64::encode_string(&request.tbs),
-            subject: subject.unwrap_or_default(),
+            subject: subject.into_iter().map(|(r#type, value)| NameView { r#type, value }).collect(),
             not_before: iso8601(not_before),
             not_after: iso8601(not_after),
             key_sha256: request.key_hash.to_string(),

@@ -178,6 +178,7 @@ async fn show(
 #[serde(deny_unknown_fields)]
 struct Detail {
     /// `full`: repeat request ids, digests, times, bounds and types of all entries.
+    #[param(inline)]
     entries: Option<Full>,
 }
 

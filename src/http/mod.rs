@@ -1,13 +1,14 @@
 //! Every route on one screen.
 //!
-//! Three listeners: [`api`] (mutual TLS, every route of [`ROUTES`]), [`public`] (plain, what anybody may
-//! read) and [`metrics`] (plain, loopback). [`listen::listen`] serves any of them.
+//! Three listeners: [`api()`] (mutual TLS, every route of [`ROUTES`]), [`public()`] (plain, what anybody may
+//! read) and [`metrics()`] (plain, loopback). [`listen::listen`] serves any of them.
 
 pub mod answer;
 pub mod body;
 pub mod caller;
 pub mod certificate;
 pub mod certificate_view;
+pub mod document;
 pub mod entries;
 pub mod front;
 pub mod gate;
@@ -148,7 +149,7 @@ struct Description;
 
 /// The OpenAPI document of the mTLS listener.
 pub fn description() -> utoipa::openapi::OpenApi {
-    api_routes().into_openapi()
+    document::complete(api_routes().into_openapi())
 }
 
 /// The mTLS listener's router and its OpenAPI document.
@@ -159,7 +160,7 @@ pub fn api(app: App) -> (Router, utoipa::openapi::OpenApi) {
         .layer(DefaultBodyLimit::max(body::JSON_CAP))
         .layer(from_fn_with_state(app.clone(), gate::authenticated))
         .with_state(app);
-    (router, document)
+    (router, document::complete(document))
 }
 
 /// The plain listener's router: health, revocation lists, CA certificates, the root checkpoint.

@@ -11,16 +11,18 @@ use std::time::Instant;
 
 use tokio::sync::{oneshot, watch};
 
+use super::canonical::{EntryBytes, head_text};
 use super::entry::EntryKind;
 use super::log::{AppendError, Log, Place};
-use super::queue::{Command, Placed, Positions, Queue, SealOutcome, Work};
-use super::record::{self, Group, Record, SLOT_BYTES, Section, push_section};
+use super::queue::{Command, Placed, Queue, SealOutcome, Work};
+use super::record::{Group, Record, SLOT_BYTES, Section, push_section};
 use super::replica::Replica;
-use super::state::{Batch, Journal, Seal, Shared};
+use super::state::{Journal, Seal, Shared};
 use super::tree::leaf_hash;
-use super::{JournalError, JournalInfo, JournalName, Recorded, RequestId, Submission, charter_text};
+use super::visible::Visible;
+use super::{JournalError, JournalInfo, Recorded, RequestId};
 use crate::clock::{Clock, UtcMicros};
-use crate::digest::{Digest, hex};
+use crate::digest::Digest;
 use crate::institution::InstitutionId;
 
 /// Bound of an entry whose time is not trusted.
@@ -40,22 +42,22 @@ pub struct Target {
 }
 
 /// What only the sequencer knows of a journal.
-struct Line {
-    journal: Arc<Journal>,
-    index: HashMap<RequestId, u64>,
-    next: u64,
-    prev: Digest,
+pub(super) struct Line {
+    pub(super) journal: Arc<Journal>,
+    pub(super) index: HashMap<RequestId, u64>,
+    pub(super) next: u64,
+    pub(super) prev: Digest,
     /// Position of its group in the batch being built.
-    staged: Option<usize>,
+    pub(super) staged: Option<usize>,
 }
 
 /// A journal's part of the batch being built.
-struct Staged {
-    line: usize,
-    kind: EntryKind,
-    first: u64,
-    slots: Vec<u8>,
-    details: Vec<Vec<u8>>,
+pub(super) struct Staged {
+    pub(super) line: usize,
+    pub(super) kind: EntryKind,
+    pub(super) first: u64,
+    pub(super) slots: Vec<u8>,
+    pub(super) details: Vec<Vec<u8>>,
 }
 
 /// A request whose entries wait for a seal.
@@ -67,16 +69,17 @@ struct Waiter {
 }
 
 type Recording = (oneshot::Sender<Result<Recorded, JournalError>>, usize, u64);
+type Waiting = (Arc<Journal>, Placed, oneshot::Sender<Result<Placed, JournalError>>);
 type Creation = (oneshot::Sender<Result<JournalInfo, JournalError>>, Arc<Journal>);
 
 /// The batch being built.
 #[derive(Default)]
-struct Open {
-    groups: Vec<Staged>,
-    created: Vec<Arc<Journal>>,
-    waiters: Vec<(Arc<Journal>, Placed, oneshot::Sender<Result<Placed, JournalError>>)>,
-    recordings: Vec<Recording>,
-    creations: Vec<Creation>,
+pub(super) struct Open {
+    pub(super) groups: Vec<Staged>,
+    pub(super) created: Vec<Arc<Journal>>,
+    pub(super) waiters: Vec<Waiting>,
+    pub(super) recordings: Vec<Recording>,
+    pub(super) creations: Vec<Creation>,
 }
 
 /// A seal whose record is not durable yet.
@@ -89,27 +92,27 @@ struct PendingSeal {
 
 /// The time of a batch.
 #[derive(Clone, Copy)]
-struct Stamp {
-    time: i64,
-    bound: u32,
+pub(super) struct Stamp {
+    pub(super) time: i64,
+    pub(super) bound: u32,
 }
 
 /// See the module.
 pub struct Sequencer {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     queue: Arc<Queue>,
     log: Log,
     clock: Clock,
     replica: Replica,
     target: watch::Sender<Target>,
-    lines: Vec<Line>,
+    pub(super) lines: Vec<Line>,
     after: Digest,
     sealed: u64,
     awaiting: Vec<Waiter>,
 }
 
 impl Sequencer {
-    /// A sequencer that goes on where `replica` stands; `indexes` are the request ids by journal number.
+    /// A sequencer that goes on where `replica` stands; [`Sequencer::adopt`] gives it the journals.
     pub fn new(
         shared: Arc<Shared>,
         queue: Arc<Queue>,
@@ -140,6 +143,7 @@ impl Sequencer {
 
     /// Works until the queue is closed and empty.
     pub fn run(mut self) {
+        let _watch = Watch(Arc::clone(&self.shared), Arc::clone(&self.queue));
         self.announce();
         while let Some(work) = self.queue.take() {
             self.round(work);
@@ -217,185 +221,8 @@ impl Sequencer {
         }
     }
 
-    fn stage(
-        &mut self,
-        command: Command,
-        open: &mut Open,
-        stamp: Stamp,
-        admission: &Result<(), JournalError>,
-        own_admission: &Result<(), JournalError>,
-    ) {
-        match command {
-            Command::Seal { journal, submissions, expect, reply } => {
-                let staged = self.stage_seal(&journal, &submissions, expect, admission, open);
-                match staged {
-                    Ok(positions) => open.waiters.push((journal, Placed { submissions, positions }, reply)),
-                    Err(error) => drop(reply.send(Err(error))),
-                }
-            }
-            Command::Record { journal, id, detail, digest, reply } => {
-                let line = journal.number as usize;
-                match self.stage_record(line, id, detail, digest, own_admission, open) {
-                    Ok(seq) => open.recordings.push((reply, line, seq)),
-                    Err(error) => drop(reply.send(Err(error))),
-                }
-            }
-            Command::Create { name, institution, reply } => {
-                let allowed = if institution.is_some() { admission } else { own_admission };
-                match self.stage_create(name, institution, stamp, allowed, open) {
-                    Ok(journal) => open.creations.push((reply, journal)),
-                    Err(error) => drop(reply.send(Err(error))),
-                }
-            }
-        }
-    }
-
-    fn stage_seal(
-        &mut self,
-        journal: &Journal,
-        submissions: &[Submission],
-        expect: Option<u64>,
-        admission: &Result<(), JournalError>,
-        open: &mut Open,
-    ) -> Result<Positions, JournalError> {
-        let number = journal.number as usize;
-        let before = self.lines[number].next;
-        let mut each = Vec::new();
-        for (done, submission) in submissions.iter().enumerate() {
-            let fresh = before + done as u64;
-            match self.place(number, EntryKind::Seal, submission.request_id, submission.digest, open) {
-                Ok(seq) if seq == fresh && each.is_empty() => {}
-                Ok(seq) => {
-                    if each.is_empty() {
-                        each = (before..fresh).collect();
-                    }
-                    each.push(seq);
-                }
-                Err(error) => {
-                    self.take_back(number, before, open);
-                    return Err(error);
-                }
-            }
-        }
-        if self.lines[number].next > before {
-            let stale = expect.filter(|expected| *expected != before);
-            let refusal = match stale {
-                Some(expected) => Err(JournalError::Stale { expected, actual: before }),
-                None => admission.clone(),
-            };
-            if let Err(error) = refusal {
-                self.take_back(number, before, open);
-                return Err(error);
-            }
-        }
-        Ok(if each.is_empty() { Positions::Run(before) } else { Positions::Each(each) })
-    }
-
-    fn stage_record(
-        &mut self,
-        line: usize,
-        id: RequestId,
-        detail: Vec<u8>,
-        digest: Digest,
-        admission: &Result<(), JournalError>,
-        open: &mut Open,
-    ) -> Result<u64, JournalError> {
-        let before = self.lines[line].next;
-        let seq = self.place(line, EntryKind::Record, id, digest, open)?;
-        if self.lines[line].next == before {
-            return Ok(seq);
-        }
-        if let Err(error) = admission {
-            self.take_back(line, before, open);
-            return Err(error.clone());
-        }
-        if let Some(group) = self.lines[line].staged.and_then(|group| open.groups.get_mut(group)) {
-            group.details.push(detail);
-        }
-        Ok(seq)
-    }
-
-    fn stage_create(
-        &mut self,
-        name: JournalName,
-        institution: Option<InstitutionId>,
-        stamp: Stamp,
-        admission: &Result<(), JournalError>,
-        open: &mut Open,
-    ) -> Result<Arc<Journal>, JournalError> {
-        if self.lines.iter().any(|line| line.journal.name == name) {
-            return Err(JournalError::Exists(name.into()));
-        }
-        admission.clone()?;
-        let origin = format!("{}/j/{}", self.shared.site, name.as_str());
-        let charter = charter_text(&origin, institution.as_ref(), UtcMicros(stamp.time));
-        let digest = Digest::of(charter.as_bytes());
-        let number = self.lines.len();
-        let journal = Journal::new(number as u32, name, institution, charter, &self.shared);
-        self.adopt(Arc::clone(&journal), HashMap::new())?;
-        // No client can know that id, being the charter's own hash.
-        let mut id = [0; 16];
-        id.copy_from_slice(&digest.as_bytes()[..16]);
-        self.place(number, EntryKind::Charter, RequestId(id), digest, open)?;
-        open.created.push(Arc::clone(&journal));
-        Ok(journal)
-    }
-
-    /// Sequence of the id: that it has, or the next one.
-    fn place(
-        &mut self,
-        number: usize,
-        kind: EntryKind,
-        id: RequestId,
-        digest: Digest,
-        open: &mut Open,
-    ) -> Result<u64, JournalError> {
-        let line = &mut self.lines[number];
-        match line.index.entry(id) {
-            std::collections::hash_map::Entry::Vacant(free) => {
-                let seq = line.next;
-                free.insert(seq);
-                line.next += 1;
-                let group = *line.staged.get_or_insert_with(|| {
-                    let (slots, details) = (Vec::new(), Vec::new());
-                    open.groups.push(Staged { line: number, kind, first: seq, slots, details });
-                    open.groups.len() - 1
-                });
-                let slots = &mut open.groups[group].slots;
-                slots.extend_from_slice(&id.0);
-                slots.extend_from_slice(digest.as_bytes());
-                Ok(seq)
-            }
-            std::collections::hash_map::Entry::Occupied(taken) => {
-                let seq = *taken.get();
-                let stored = stored_digest(&self.shared, line, seq, open)?;
-                if stored == digest {
-                    return Ok(seq);
-                }
-                Err(JournalError::Conflict { id: hex(&id.0), seq })
-            }
-        }
-    }
-
-    /// Undoes what a refused request staged: every entry from `before` on.
-    fn take_back(&mut self, number: usize, before: u64, open: &mut Open) {
-        let line = &mut self.lines[number];
-        line.next = before;
-        let Some(staged) = line.staged.and_then(|group| open.groups.get_mut(group)) else { return };
-        let keep = (before - staged.first) as usize * SLOT_BYTES;
-        for slot in staged.slots[keep..].chunks_exact(SLOT_BYTES) {
-            line.index.remove(&record::slot(slot).0);
-        }
-        staged.slots.truncate(keep);
-    }
-
     /// Trees, record, fdatasync, read back, second path. An error after writing began has stopped the journal.
-    fn commit(
-        &mut self,
-        open: &Open,
-        seal: Option<&PendingSeal>,
-        stamp: Stamp,
-    ) -> Result<(), JournalError> {
+    fn commit(&mut self, open: &Open, seal: Option<&PendingSeal>, stamp: Stamp) -> Result<(), JournalError> {
         let room = self.log.make_room(estimate(open, seal.map(|pending| &*pending.seal)));
         room.map_err(|e| self.judge(e))?;
         let mut payload = Vec::new();
@@ -406,7 +233,10 @@ impl Sequencer {
         for journal in &open.created {
             let institution = journal.institution.as_ref().map_or("", InstitutionId::as_str);
             let (name, charter) = (journal.name.as_str(), journal.charter.as_str());
-            push_section(&mut payload, &Section::Opened { number: journal.number, name, institution, charter });
+            push_section(
+                &mut payload,
+                &Section::Opened { number: journal.number, name, institution, charter },
+            );
         }
         for staged in open.groups.iter().filter(|group| !group.slots.is_empty()) {
             self.extend(staged, stamp, &mut payload).inspect_err(|e| self.shared.fail(e.to_string()))?;
@@ -436,7 +266,7 @@ impl Sequencer {
     fn extend(&mut self, staged: &Staged, stamp: Stamp, payload: &mut Vec<u8>) -> Result<(), JournalError> {
         let line = &mut self.lines[staged.line];
         let journal = &line.journal;
-        let mut entry = EntryBytes::new(journal.id, staged.kind, stamp);
+        let mut entry = EntryBytes::new(journal.id, staged.kind, stamp.time, stamp.bound);
         let mut leaves = Vec::with_capacity(staged.slots.len() / SLOT_BYTES);
         for (slot, seq) in staged.slots.chunks_exact(SLOT_BYTES).zip(staged.first..) {
             line.prev = entry.leaf(seq, &line.prev, slot);
@@ -467,14 +297,17 @@ impl Sequencer {
 
     /// Second path over the bytes read back; makes the batch visible to readers.
     fn verify(&mut self, place: Place, payload: usize) -> Result<(), String> {
-        let bytes = self.log.read_back(place, payload).map_err(|e| format!("cannot read back {place:?}: {e}"))?;
+        let bytes =
+            self.log.read_back(place, payload).map_err(|e| format!("cannot read back {place:?}: {e}"))?;
         let record = Record::decode(&bytes).map_err(|e| format!("read back {place:?}: {e}"))?;
         let mut visible = Visible::new(&self.shared, place, self.replica.root().0);
         self.replica.apply(&record, &mut |offset, section, _| visible.note(offset, section, &self.lines))?;
         let (size, root) = self.replica.root();
         let first_path = self.shared.root.root(size).map_err(|e| e.to_string())?;
         if self.shared.root.size() != size || first_path != root {
-            return Err(format!("two computations of the root of size {size} differ: {first_path} and {root}"));
+            return Err(format!(
+                "two computations of the root of size {size} differ: {first_path} and {root}"
+            ));
         }
         visible.publish();
         self.sealed = self.replica.sealed();
@@ -482,12 +315,7 @@ impl Sequencer {
     }
 
     /// Answers who waited for durability, or for the seal that is durable now.
-    fn release(
-        &mut self,
-        open: Open,
-        seal: Option<PendingSeal>,
-        stamp: Stamp,
-    ) {
+    fn release(&mut self, open: Open, seal: Option<PendingSeal>, stamp: Stamp) {
         for staged in &open.groups {
             self.lines[staged.line].staged = None;
         }
@@ -523,12 +351,7 @@ impl Sequencer {
     }
 
     /// Nothing of the batch became durable for sure: whoever waits is told, nothing is acknowledged.
-    fn refuse(
-        &mut self,
-        mut open: Open,
-        seal: Option<PendingSeal>,
-        error: &JournalError,
-    ) {
+    fn refuse(&mut self, mut open: Open, seal: Option<PendingSeal>, error: &JournalError) {
         for index in 0..open.groups.len() {
             let (line, first) = (open.groups[index].line, open.groups[index].first);
             self.take_back(line, first, &mut open);
@@ -554,6 +377,18 @@ impl Sequencer {
     }
 }
 
+/// Tells everyone when the thread panics.
+struct Watch(Arc<Shared>, Arc<Queue>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail("the sequencer panicked".into());
+            self.1.abandon();
+        }
+    }
+}
+
 fn refuse_all(work: Work, error: &JournalError) {
     for command in work.commands {
         match command {
@@ -567,124 +402,10 @@ fn refuse_all(work: Work, error: &JournalError) {
     }
 }
 
-/// Digest of an entry that is durable or staged.
-fn stored_digest(shared: &Shared, line: &Line, seq: u64, open: &Open) -> Result<Digest, JournalError> {
-    let staged = line.staged.and_then(|group| open.groups.get(group));
-    if let Some(staged) = staged.filter(|staged| seq >= staged.first) {
-        let at = (seq - staged.first) as usize * SLOT_BYTES;
-        return Ok(record::slot(&staged.slots[at..at + SLOT_BYTES]).1);
-    }
-    let (batch, _) = line
-        .journal
-        .batch_of(seq)
-        .ok_or_else(|| JournalError::Damaged(format!("{} has no entry {seq}", line.journal.origin)))?;
-    let offset = batch.slots_offset() + (seq - batch.first) as usize * SLOT_BYTES;
-    Ok(record::slot(&shared.read(batch.place, offset, SLOT_BYTES)?).1)
-}
-
 fn estimate(open: &Open, seal: Option<&Seal>) -> usize {
     let group = |g: &Staged| g.slots.len() + g.details.iter().map(|d| d.len() + 4).sum::<usize>() + 1024;
     let opened = |j: &Arc<Journal>| j.charter.len() + 256;
     open.groups.iter().map(group).sum::<usize>()
         + open.created.iter().map(opened).sum::<usize>()
         + seal.map_or(0, |seal| seal.note.len() + 64)
-}
-
-/// The root log's leaf text; [`super::checkpoint::Head`] is the second path's.
-fn head_text(origin: &str, size: u64, root: &Digest, after: &Digest) -> String {
-    use base64ct::{Base64, Encoding};
-    format!("{origin}\n{size}\n{}\nafter {after}\n", Base64::encode_string(root.as_bytes()))
-}
-
-/// The canonical entry, of which only sequence, link, id and digest change within a group.
-struct EntryBytes([u8; 152]);
-
-impl EntryBytes {
-    fn new(journal: Digest, kind: EntryKind, stamp: Stamp) -> EntryBytes {
-        let mut bytes = [0; 152];
-        bytes[..16].copy_from_slice(b"pechat/entry/v1\n");
-        bytes[16..48].copy_from_slice(journal.as_bytes());
-        bytes[88..96].copy_from_slice(&stamp.time.to_be_bytes());
-        bytes[96..100].copy_from_slice(&stamp.bound.to_be_bytes());
-        bytes[100..102].copy_from_slice(&(kind as u16).to_be_bytes());
-        bytes[118..120].copy_from_slice(&1u16.to_be_bytes());
-        EntryBytes(bytes)
-    }
-
-    fn leaf(&mut self, seq: u64, prev: &Digest, slot: &[u8]) -> Digest {
-        self.0[48..56].copy_from_slice(&seq.to_be_bytes());
-        self.0[56..88].copy_from_slice(prev.as_bytes());
-        self.0[102..118].copy_from_slice(&slot[..16]);
-        self.0[120..152].copy_from_slice(&slot[16..]);
-        leaf_hash(&self.0)
-    }
-}
-
-/// What a record makes visible, held back until all of it verified.
-pub struct Visible<'s> {
-    shared: &'s Shared,
-    place: Place,
-    root_index: u64,
-    batches: Vec<(Arc<Journal>, Batch, Arc<str>)>,
-    seal: Option<(Arc<Seal>, u32)>,
-}
-
-impl<'s> Visible<'s> {
-    /// For the record at `place`, before which the root log has `root_size` leaves.
-    pub fn new(shared: &'s Shared, place: Place, root_size: u64) -> Visible<'s> {
-        Visible { shared, place, root_index: root_size, batches: Vec::new(), seal: None }
-    }
-
-    fn note(&mut self, offset: usize, section: &Section<'_>, lines: &[Line]) {
-        match section {
-            Section::Group(group) => {
-                self.group(offset, group, &lines[group.journal as usize].journal);
-            }
-            Section::Seal { root_size, note } => self.seal(offset, *root_size, note),
-            Section::Opened { .. } => {}
-        }
-    }
-
-    /// A group of `journal`.
-    pub fn group(&mut self, offset: usize, group: &Group<'_>, journal: &Arc<Journal>) {
-        let batch = Batch {
-            first: group.first,
-            time: group.time,
-            root_index: self.root_index,
-            place: self.place,
-            section: offset as u32,
-            count: group.count() as u32,
-            bound: group.bound,
-            head_bytes: group.head.len() as u16,
-            kind: group.kind,
-        };
-        self.root_index += 1;
-        self.batches.push((Arc::clone(journal), batch, group.head.into()));
-    }
-
-    /// A seal.
-    pub fn seal(&mut self, offset: usize, root_size: u64, note: &str) {
-        let note_offset = (offset + record::SECTION_FIXED + 8) as u32;
-        self.seal = Some((Arc::new(Seal { root_size, note: note.to_owned() }), note_offset));
-    }
-
-    /// Shows it all.
-    pub fn publish(self) {
-        let counters = &self.shared.counters;
-        if !self.batches.is_empty() {
-            counters.batches.fetch_add(1, Ordering::Relaxed);
-        }
-        for (journal, batch, head) in self.batches {
-            counters.entries.fetch_add(u64::from(batch.count), Ordering::Relaxed);
-            self.shared.advance(batch.time);
-            journal.push(batch, head);
-            if batch.first == 0 {
-                self.shared.add(journal);
-            }
-        }
-        if let Some((seal, offset)) = self.seal {
-            counters.seals.fetch_add(1, Ordering::Relaxed);
-            self.shared.add_seal(seal, self.place, offset);
-        }
-    }
 }

@@ -209,6 +209,15 @@ impl OpenNote {
         self.line(token_key_hash(&self.checkpoint.origin))
     }
 
+    /// The note as text, exactly as it was read.
+    pub fn text(&self) -> String {
+        let mut text = format!("{}\n", self.body);
+        for line in &self.signatures {
+            push_line(&mut text, &line.name, line.key_hash, &line.payload);
+        }
+        text
+    }
+
     fn line(&self, hash: [u8; 4]) -> Option<&NoteLine> {
         self.signatures.iter().find(|line| line.name == self.checkpoint.origin && line.key_hash == hash)
     }
@@ -318,6 +327,7 @@ mod tests {
         assert_eq!(open.ecdsa(b"another key"), None);
         assert_eq!(open.token().unwrap().payload, b"token");
         assert_eq!(open.signatures.len(), 2);
+        assert_eq!(open.text(), text);
     }
 
     #[test]

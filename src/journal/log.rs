@@ -170,7 +170,10 @@ impl<'d> Scan<'d> {
         Scan { dir, count, log_id: None, epoch: 1, number: 0, previous, segment: 0, offset: 0, last: None }
     }
 
-    fn run(&mut self, on_record: &mut dyn FnMut(Place, &Record<'_>) -> Result<(), String>) -> Result<(), JournalError> {
+    fn run(
+        &mut self,
+        on_record: &mut dyn FnMut(Place, &Record<'_>) -> Result<(), String>,
+    ) -> Result<(), JournalError> {
         for segment in 0..self.count {
             let bytes = self.read(segment)?;
             let mut offset = 0;
@@ -178,7 +181,11 @@ impl<'d> Scan<'d> {
                 let place = Place { segment: segment as u32, offset: offset as u32 };
                 let total = record.header.total();
                 on_record(place, &record).map_err(|what| {
-                    damaged(&segment_path(self.dir, segment), offset, &format!("record {}: {what}", self.number))
+                    damaged(
+                        &segment_path(self.dir, segment),
+                        offset,
+                        &format!("record {}: {what}", self.number),
+                    )
                 })?;
                 self.log_id = Some(record.header.log_id);
                 (self.epoch, self.previous) = (record.header.epoch, record.hash);
@@ -200,9 +207,8 @@ impl<'d> Scan<'d> {
         let record = Record::decode(bytes).ok()?;
         let header = record.header;
         let ours = self.log_id.is_none_or(|id| id == header.log_id);
-        let follows = header.number == self.number
-            && header.previous == self.previous
-            && header.epoch >= self.epoch;
+        let follows =
+            header.number == self.number && header.previous == self.previous && header.epoch >= self.epoch;
         (ours && follows).then_some(record)
     }
 
@@ -233,7 +239,9 @@ impl<'d> Scan<'d> {
                 let what = format!(
                     "record {} does not verify and was not torn by a crash: {}",
                     self.number,
-                    Record::decode(tail).err().map_or_else(|| "it does not follow its predecessor".into(), |e| e.to_string()),
+                    Record::decode(tail)
+                        .err()
+                        .map_or_else(|| "it does not follow its predecessor".into(), |e| e.to_string()),
                 );
                 return Err(damaged(&segment_path(self.dir, segment), start, &what));
             }
@@ -374,8 +382,7 @@ impl Log {
             let capacity = file.metadata()?.len();
             Ok((file, capacity))
         };
-        let (file, capacity) =
-            open().map_err(|e| AppendError::Failed(format!("{}: {e}", path.display())))?;
+        let (file, capacity) = open().map_err(|e| AppendError::Failed(format!("{}: {e}", path.display())))?;
         (self.segment, self.offset, self.capacity, self.file) = (next, 0, capacity, file);
         self.reserve.order(next + 1);
         Ok(())
@@ -391,16 +398,11 @@ impl Log {
         if self.offset + record.len() as u64 > self.capacity {
             return Err(AppendError::Full(format!("a record of {} bytes fits in no segment", record.len())));
         }
-        let written =
-            self.file.write_all_at(&record, self.offset).and_then(|()| self.file.sync_data());
+        let written = self.file.write_all_at(&record, self.offset).and_then(|()| self.file.sync_data());
         if let Err(e) = written {
             self.failed = true;
             let path = segment_path(self.segments.dir(), self.segment);
-            return Err(AppendError::Failed(format!(
-                "{} at offset {}: {e}",
-                path.display(),
-                self.offset
-            )));
+            return Err(AppendError::Failed(format!("{} at offset {}: {e}", path.display(), self.offset)));
         }
         let place = Place { segment: self.segment as u32, offset: self.offset as u32 };
         self.previous = Digest::try_from(&record[record.len() - 32..]).unwrap_or_default();

@@ -43,7 +43,12 @@ impl Lookup<'_> {
         Ok(receipts)
     }
 
-    fn run(&self, journal: &Journal, found: Found, run: &[(u64, Submission)]) -> Result<RangeReceipt, JournalError> {
+    fn run(
+        &self,
+        journal: &Journal,
+        found: Found,
+        run: &[(u64, Submission)],
+    ) -> Result<RangeReceipt, JournalError> {
         let (batch, first) = (found.0, run[0].0);
         let entry = |(_, submission): &(u64, Submission)| RangeEntry {
             request_id: hex(&submission.request_id.0),
@@ -63,7 +68,11 @@ impl Lookup<'_> {
     }
 
     /// Entry and journal path, head and root path of one sealed entry, as first sealed.
-    pub fn single(&self, journal: &Journal, seq: u64) -> Result<(Entry, Vec<Digest>, HeadProof), JournalError> {
+    pub fn single(
+        &self,
+        journal: &Journal,
+        seq: u64,
+    ) -> Result<(Entry, Vec<Digest>, HeadProof), JournalError> {
         let found = self.batch_of(journal, seq)?;
         let seal = self.seal_over(journal, &found.0)?;
         let entry = self.entry(journal, &found.0, seq)?;
@@ -186,9 +195,9 @@ impl Lookup<'_> {
     }
 
     fn seal_over(&self, journal: &Journal, batch: &Batch) -> Result<Arc<Seal>, JournalError> {
-        self.0.seal_over(batch.root_index)?.ok_or_else(|| {
-            beyond(journal, batch.first, self.sealed_size(journal))
-        })
+        self.0
+            .seal_over(batch.root_index)?
+            .ok_or_else(|| beyond(journal, batch.first, self.sealed_size(journal)))
     }
 
     fn batch_of(&self, journal: &Journal, seq: u64) -> Result<Found, JournalError> {

@@ -316,7 +316,9 @@ impl Journals {
     ) -> Result<Recorded, JournalError> {
         if detail.len() > DETAIL_MAX {
             let bytes = detail.len();
-            return Err(JournalError::NotNow(format!("a detail has at most {DETAIL_MAX} bytes, not {bytes}")));
+            return Err(JournalError::NotNow(format!(
+                "a detail has at most {DETAIL_MAX} bytes, not {bytes}"
+            )));
         }
         let journal = self.0.shared.journal(own.name())?;
         let digest = Digest::of(&detail);
@@ -475,6 +477,7 @@ fn charter_text(origin: &str, institution: Option<&InstitutionId>, opened: UtcMi
 }
 
 mod batch;
+mod canonical;
 pub mod checkpoint;
 pub mod entry;
 pub mod export;
@@ -482,14 +485,16 @@ mod log;
 mod lookup;
 pub mod queue;
 pub mod receipt;
-mod recover;
 pub mod record;
+mod recover;
 pub mod replay;
 mod replica;
 mod reserve;
 mod sealer;
 mod segments;
+mod stage;
 mod state;
 mod tiles;
 pub mod tree;
 pub mod verify;
+mod visible;

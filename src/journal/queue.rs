@@ -198,6 +198,13 @@ impl Queue {
         self.ready.notify_one();
     }
 
+    /// The sequencer ended out of turn: what is queued is dropped, whose callers then learn it.
+    pub fn abandon(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        (state.closed, state.seal) = (true, None);
+        state.commands.clear();
+    }
+
     /// Waits for work and takes up to one batch of it; `None` when closed and empty.
     pub fn take(&self) -> Option<Work> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -261,8 +261,7 @@ impl<'a> Record<'a> {
     pub fn decode(bytes: &'a [u8]) -> Result<Record<'a>, RecordError> {
         let header = Header::decode(bytes)?;
         let total = header.total();
-        let whole =
-            bytes.get(..total).ok_or(RecordError::Short { need: total, have: bytes.len() })?;
+        let whole = bytes.get(..total).ok_or(RecordError::Short { need: total, have: bytes.len() })?;
         let (body, stored) = whole.split_at(total - HASH_BYTES);
         let hash = Digest::of(body);
         if hash.as_bytes() != stored {

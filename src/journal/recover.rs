@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::batch::Visible;
 use super::log::{self, Log, Place};
 use super::record::{Record, Section};
 use super::replica::{Replayed, Replica};
 use super::state::{Journal, Shared};
+use super::visible::Visible;
 use super::{JournalError, JournalName, RequestId};
 use crate::institution::InstitutionId;
 

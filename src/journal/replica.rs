@@ -162,7 +162,10 @@ impl Replica {
             after: self.after,
         };
         if head.text() != group.head {
-            return Err(format!("the head of {} at size {} is not that of its entries", head.origin, head.size));
+            return Err(format!(
+                "the head of {} at size {} is not that of its entries",
+                head.origin, head.size
+            ));
         }
         let root_leaf = leaf_hash(group.head.as_bytes());
         self.root.append(root_leaf);

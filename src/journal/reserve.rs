@@ -133,9 +133,8 @@ fn look(dir: &Path, low_water: Option<u64>, shared: &Shared) {
     let Ok(stat) = rustix::fs::statvfs(dir) else { return };
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     let mark = low_water.unwrap_or_else(|| GIB.min(stat.f_blocks.saturating_mul(stat.f_frsize) / 20));
-    let low = (free < mark).then(|| {
-        format!("{} has {free} bytes free, less than the low-water mark of {mark}", dir.display())
-    });
+    let low = (free < mark)
+        .then(|| format!("{} has {free} bytes free, less than the low-water mark of {mark}", dir.display()));
     shared.0.lock().unwrap_or_else(PoisonError::into_inner).low = low;
 }
 

@@ -8,12 +8,12 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::JournalError;
 use super::StampFn;
 use super::batch::Target;
 use super::checkpoint::{Checkpoint, note};
 use super::queue::{Queue, SealOutcome};
 use super::state::Seal;
-use super::JournalError;
 use crate::digest::Digest;
 use crate::keys::{KeyLabel, Keys};
 

@@ -240,11 +240,7 @@ impl Keeper {
         let thread = std::thread::Builder::new()
             .name("journal-tiles".into())
             .spawn(move || work(&inbox, &open, kept))?;
-        Ok(Arc::new(Keeper {
-            works: Mutex::new(Some(works)),
-            backlog,
-            thread: Mutex::new(Some(thread)),
-        }))
+        Ok(Arc::new(Keeper { works: Mutex::new(Some(works)), backlog, thread: Mutex::new(Some(thread)) }))
     }
 
     fn keep(&self, work: Work) {

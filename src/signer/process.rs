@@ -1,5 +1,7 @@
 //! What the signer does to itself as a process: it gives nothing away, and it ends without ceremony.
 
+use std::io::Write;
+
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
 use super::SignerError;
@@ -12,9 +14,15 @@ pub(super) fn harden() -> Result<(), SignerError> {
         .map_err(|e| SignerError::setup("protection against debuggers", e))
 }
 
+/// One line on stderr. It is a pipe to the front, which may be dead: `eprintln!` would panic then, and a
+/// thread that panics instead of ending the process leaves an orphan that holds the HSM token.
+pub(super) fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", text.replace('\n', " "));
+}
+
 /// Says why on stderr and ends the process at once, with `status`.
 pub(super) fn end(status: i32, why: &str) -> ! {
-    eprintln!("{}", why.replace('\n', " "));
+    say(why);
     leave(status)
 }
 

@@ -14,7 +14,7 @@ use super::SignerError;
 use super::pin::PinSource;
 use super::pkcs11::{CallClass, HsmError, Module, Token};
 use super::pool::{Answers, Pool, WantedKey};
-use super::process::{end, harden};
+use super::process::{end, say, harden};
 use super::watchdog::Watchdog;
 use crate::digest::Digest;
 use crate::keys::wire::{
@@ -192,12 +192,12 @@ impl Desk {
                 let uid = peer.uid.as_raw();
                 let known = uid == own || Some(uid) == self.setup.peer_uid;
                 if !known {
-                    eprintln!("refused a connection of user {uid}");
+                    say(&format!("refused a connection of user {uid}"));
                 }
                 known
             }
             Err(e) => {
-                eprintln!("refused a connection of an unknown user: {e}");
+                say(&format!("refused a connection of an unknown user: {e}"));
                 false
             }
         }
@@ -210,7 +210,7 @@ impl Desk {
             .map_err(|e| e.to_string())
             .and_then(|writer| self.read(&stream, &Arc::new(Line(Mutex::new(writer)))));
         if let Err(why) = &served {
-            eprintln!("a connection ended: {why}");
+            say(&format!("a connection ended: {why}"));
         }
         // Answers of jobs still in the pool go nowhere from here on.
         let _ = stream.shutdown(std::net::Shutdown::Both);

@@ -73,9 +73,12 @@ impl Appliance {
 
     /// Process id of the signer, if one runs at the moment.
     pub fn signer_pid(&self) -> Option<u32> {
-        let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.serve_pid())).ok()?;
-        let all = children.split_whitespace().filter_map(|pid| pid.parse().ok());
-        all.into_iter().find(|pid| cmdline(*pid).iter().any(|word| word == "signer"))
+        // A child belongs to the thread that started it.
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.serve_pid())).ok()?.flatten();
+        let children = threads.filter_map(|t| std::fs::read_to_string(t.path().join("children")).ok());
+        let children: String = children.collect();
+        let mut pids = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+        pids.find(|pid| cmdline(*pid).iter().any(|word| word == "signer"))
     }
 
     /// `kill -9` of `pechat serve`; returns when it is gone.

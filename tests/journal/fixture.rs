@@ -12,9 +12,9 @@ use p256::pkcs8::EncodePublicKey;
 use pechat::clock::{Clock, ClockState, HandSet};
 use pechat::digest::{Digest, hex};
 use pechat::institution::InstitutionId;
+use pechat::journal::receipt::RangeReceipt;
 use pechat::journal::verify::{RangeFacts, Trust, verify_range, verify_receipt};
 use pechat::journal::{JournalError, JournalName, Journals, Parts, RequestId, StampFn, Submission, Tuning};
-use pechat::journal::receipt::RangeReceipt;
 use pechat::keys::{KeyError, KeyLabel, KeyPurpose, Keys, PinnedKey, PinnedKeys};
 
 pub const SITE: &str = "seal.example.gov";
@@ -77,7 +77,11 @@ impl World {
         Arc::new(move |imprint: Digest| {
             let (works, number) = (works.load(Ordering::SeqCst), stamps.fetch_add(1, Ordering::SeqCst));
             Box::pin(async move {
-                if works { Ok(format!("token {number} over {imprint}").into_bytes()) } else { Err("timeNotAvailable".into()) }
+                if works {
+                    Ok(format!("token {number} over {imprint}").into_bytes())
+                } else {
+                    Err("timeNotAvailable".into())
+                }
             })
         })
     }
@@ -103,7 +107,12 @@ impl World {
         self.open_all(dir, Tuning { low_water_bytes: Some(0), ..Tuning::default() }, segment_bytes).await
     }
 
-    async fn open_all(&self, dir: &Path, tuning: Tuning, segment_bytes: u64) -> Result<Journals, JournalError> {
+    async fn open_all(
+        &self,
+        dir: &Path,
+        tuning: Tuning,
+        segment_bytes: u64,
+    ) -> Result<Journals, JournalError> {
         let parts = Parts {
             dir: dir.to_owned(),
             site: SITE.into(),

@@ -119,7 +119,10 @@ impl Run {
                 }
                 for submission in sent {
                     let seq = self.model.by_id[&submission.request_id.0];
-                    assert_eq!(covered.remove(&submission.request_id.0).unwrap_or((seq, submission.digest)), (seq, submission.digest));
+                    assert_eq!(
+                        covered.remove(&submission.request_id.0).unwrap_or((seq, submission.digest)),
+                        (seq, submission.digest)
+                    );
                     self.receipt(seq).await;
                 }
                 assert!(covered.is_empty());

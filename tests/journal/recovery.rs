@@ -90,19 +90,25 @@ async fn a_cut_at_any_byte_of_the_last_two_records_drops_only_what_was_cut() {
     let [.., before, last] = written.records.as_slice() else { panic!("few records") };
     // All bytes around each edge, and a stride through the middle.
     let edges = [before.0, before.1, last.1];
-    let near = |cut: &usize| edges.iter().any(|edge| cut.abs_diff(*edge) <= 100) || cut % 37 == 0;
+    let near = |cut: &usize| edges.iter().any(|edge| cut.abs_diff(*edge) <= 100) || cut.is_multiple_of(37);
     for cut in (before.0..=last.1).filter(near) {
         let dir = written.damaged(|bytes| bytes.truncate(cut));
         // Nothing may be sealed anew while receipts are compared.
         written.world.stamp_works.store(false, std::sync::atomic::Ordering::SeqCst);
         let journals = written.world.open(dir.path()).await.unwrap_or_else(|e| panic!("cut {cut}: {e}"));
-        let whole = if cut >= last.1 { last.1 } else if cut >= before.1 { before.1 } else { before.0 };
+        let whole = if cut >= last.1 {
+            last.1
+        } else if cut >= before.1 {
+            before.1
+        } else {
+            before.0
+        };
         let torn = journals.stats().torn_tail_bytes as usize;
         // Zeros at the cut's end are not told from what was never written.
         assert!(torn <= cut - whole && (torn > 0) == (cut > whole), "cut {cut}: {torn}");
-        let aside = fs::read_dir(dir.path()).unwrap().filter(|item| {
-            item.as_ref().unwrap().file_name().to_string_lossy().starts_with("torn-")
-        });
+        let aside = fs::read_dir(dir.path())
+            .unwrap()
+            .filter(|item| item.as_ref().unwrap().file_name().to_string_lossy().starts_with("torn-"));
         assert_eq!(aside.count(), usize::from(cut != whole), "cut {cut}");
         let size = journals.info(&land).unwrap().size as usize;
         // The last request's two entries are in the record before last, their seal in the last.

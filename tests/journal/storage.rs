@@ -55,7 +55,9 @@ struct Outcome {
 impl Outcome {
     fn acknowledged(&self) -> BTreeMap<u64, String> {
         let acks = self.lines.iter().filter_map(|line| line.strip_prefix("ack "));
-        acks.map(|ack| ack.split_once(' ').unwrap()).map(|(n, h)| (n.parse().unwrap(), h.to_owned())).collect()
+        acks.map(|ack| ack.split_once(' ').unwrap())
+            .map(|(n, h)| (n.parse().unwrap(), h.to_owned()))
+            .collect()
     }
 }
 
@@ -195,7 +197,11 @@ async fn without_room_for_another_segment_the_open_one_is_finished_and_nothing_b
     let outcome = run(&real, 1200, &strace);
     let acks = outcome.acknowledged().len();
     assert!(acks > 100 && acks < 1200, "{acks}");
-    assert!(outcome.lines.iter().any(|l| l.starts_with("other ") && l.contains("No space left")), "{:?}", outcome.lines.last());
+    assert!(
+        outcome.lines.iter().any(|l| l.starts_with("other ") && l.contains("No space left")),
+        "{:?}",
+        outcome.lines.last()
+    );
     assert!(outcome.lines.iter().any(|l| l == "failed None"));
     nothing_is_lost(&real, &outcome).await;
 }
