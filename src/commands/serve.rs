@@ -56,6 +56,7 @@ pub fn run(args: ServeArgs) -> Result<(), ServeError> {
     crate::telemetry::log_to_stderr(args.log_json);
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     layout::must_be_initialised(&config)?;
+    let _held = layout::lock(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.map_err(during("cannot start the runtime"))?.block_on(serve(config))
 }
