@@ -60,7 +60,9 @@ impl Bench {
     fn print(&self, name: &str, value: f64, unit: &str, limit: f64) {
         let fsync = fsync_p50_us(&self.appliance.path(""));
         let ratio = value / limit;
-        println!("bench {name}: {value:.0} {unit}; limit {limit:.0} (ratio {ratio:.2}); baseline fsync {fsync} µs");
+        println!(
+            "bench {name}: {value:.0} {unit}; limit {limit:.0} (ratio {ratio:.2}); baseline fsync {fsync} µs"
+        );
     }
 
     fn cpu(&self) -> Duration {
@@ -96,11 +98,18 @@ impl Bench {
     async fn single_seals(&self) {
         for connections in [16, 64] {
             let path = self.entries_path();
-            let measured = closed_loop(&self.peer, connections, LONG, move |mut connection: Connection, round| async move {
-                let (status, _) = connection.post(path, "application/json", entries(connections as u64, round, 1)).await;
-                assert_eq!(status, 201);
-                connection
-            });
+            let measured = closed_loop(
+                &self.peer,
+                connections,
+                LONG,
+                move |mut connection: Connection, round| async move {
+                    let (status, _) = connection
+                        .post(path, "application/json", entries(connections as u64, round, 1))
+                        .await;
+                    assert_eq!(status, 201);
+                    connection
+                },
+            );
             let measured = measured.await;
             let name = format!("single-seals-{connections}-connections");
             self.print(&name, measured.rate(), "seals/s", self.bare_sign);
@@ -115,21 +124,32 @@ impl Bench {
     /// 4,096 digests a request on four connections. The limit is two SHA-256 of an entry's size on one core.
     async fn bulk_seals(&self) {
         let path = self.entries_path();
-        let measured = closed_loop(&self.peer, 4, LONG, move |mut connection: Connection, round| async move {
-            let (status, _) = connection.post(path, "application/json", entries(9, round, 4096)).await;
-            assert_eq!(status, 201);
-            connection
-        });
+        let measured =
+            closed_loop(&self.peer, 4, LONG, move |mut connection: Connection, round| async move {
+                let (status, _) = connection.post(path, "application/json", entries(9, round, 4096)).await;
+                assert_eq!(status, 201);
+                connection
+            });
         let measured = measured.await;
         self.print("bulk-digests", measured.rate() * 4096.0, "digests/s", bare_leaf_rate());
     }
 
     /// Replay of the journal's export: chain, tree, checkpoint.
     fn verification(&self) {
-        let url = format!("{}/v1/journals/{}/export", self.appliance.env("PECHAT_URL"), self.appliance.env("PECHAT_JOURNAL"));
+        let url = format!(
+            "{}/v1/journals/{}/export",
+            self.appliance.env("PECHAT_URL"),
+            self.appliance.env("PECHAT_JOURNAL")
+        );
         let file = self.appliance.path("export.bin");
         let mut curl = Command::new("curl");
-        curl.args(["-sSf", "--cacert", self.appliance.env("PECHAT_CA"), "--cert", self.appliance.env("PECHAT_CERT")]);
+        curl.args([
+            "-sSf",
+            "--cacert",
+            self.appliance.env("PECHAT_CA"),
+            "--cert",
+            self.appliance.env("PECHAT_CERT"),
+        ]);
         run(curl.args(["--key", self.appliance.env("PECHAT_KEY"), "-o"]).arg(&file).arg(&url));
         let bytes = std::fs::read(&file).expect("the export");
         let start = Instant::now();
@@ -142,7 +162,13 @@ impl Bench {
 /// RFC 3161 query over a fresh imprint.
 fn query(round: u64) -> Bytes {
     let imprint = Digest::of(&round.to_be_bytes());
-    pechat::timestamp::query(pechat::timestamp::Hash::Sha256, imprint.as_bytes(), Some(&round.to_be_bytes()), true).into()
+    pechat::timestamp::query(
+        pechat::timestamp::Hash::Sha256,
+        imprint.as_bytes(),
+        Some(&round.to_be_bytes()),
+        true,
+    )
+    .into()
 }
 
 /// `count` digests with ids that no other round uses.
