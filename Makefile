@@ -97,7 +97,8 @@ fuzz: ## FUZZ_SECONDS in total over every parser of outside bytes
 	done
 
 bench: ## One line a figure, with limit, ratio and this disk's fsync
-	@cargo bench --locked
+	@cargo build --release --locked -p hsm-test
+	cargo bench --locked --bench appliance
 
 soak: ## SOAK_ROUNDS kill -9 of either process while a register seals
 	@PECHAT_CRASH_ROUNDS=$(SOAK_ROUNDS) cargo test --release --locked --test crash -- --nocapture

@@ -1,7 +1,8 @@
 //! The data directory: which file is where, and how each becomes a value.
 
 use std::ffi::OsString;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{File, TryLockError};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ use crate::keys::client::{How, SignerCommand};
 /// The signer ends itself when a call hangs; the front waits this much longer before it kills it.
 const SIGNER_GRACE: Duration = Duration::from_secs(1);
 const START_LIMIT: Duration = Duration::from_secs(15);
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// The pinned keys.
 pub(super) fn keys(config: &Config) -> PathBuf {
@@ -81,9 +84,32 @@ fn private(path: &Path, widest: u32) -> Result<(), ServeError> {
         )));
     }
     if meta.uid() != rustix::process::geteuid().as_raw() {
-        return Err(ServeError(format!("{} belongs to another user: chown it to the service's", path.display())));
+        return Err(ServeError(format!(
+            "{} belongs to another user: chown it to the service's",
+            path.display()
+        )));
     }
     Ok(())
+}
+
+/// The lock that one service holds on its data directory, or the refusal of a second one. It comes before
+/// the signer: a second front would take the running one's signer away before the journals refuse it.
+pub(super) fn lock(config: &Config) -> Result<File, ServeError> {
+    let path = config.data("serve.lock");
+    let what = path.display().to_string();
+    let open = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    let file = open.map_err(during(&what))?;
+    // A child that was being started when an earlier service died holds a copy until its exec.
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            taken => return taken.map(|()| file).map_err(during(&what)),
+        }
+    }
+    Err(ServeError(format!(
+        "{} is in use by another `pechat serve`: end that one first, or give this one a data_dir of its own",
+        config.data_dir.display()
+    )))
 }
 
 /// How the front reaches its signer.
