@@ -63,9 +63,11 @@ impl Issuer {
         refusal: CertificateError,
         now: i64,
     ) -> CertificateError {
+        // Both quote what was sent, which may be longer than a record may be.
+        let cut = |text: &str| text.chars().take(1000).collect::<String>();
         let event = json!({
             "event": "request-refused", "institution": a.institution, "environment": a.environment, "role": a.role,
-            "name": a.name, "csr_sha256": Digest::of(&a.csr), "why": refusal.to_string(), "by": by,
+            "name": cut(&a.name), "csr_sha256": Digest::of(&a.csr), "why": cut(&refusal.to_string()), "by": by,
             "time": iso8601(now),
         });
         self.note(event).await.err().unwrap_or(refusal)
