@@ -174,7 +174,8 @@ pub fn metrics(app: App) -> Router {
     let router = Router::new()
         .route("/metrics", get(status::metrics))
         .route("/status", get(status::overview))
-        .fallback(unknown_route);
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(wrong_method);
     router.layer(from_fn_with_state(app.clone(), gate::unmetered)).with_state(app)
 }
 
