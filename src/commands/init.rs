@@ -118,7 +118,9 @@ fn read_requests(
     }
     keys.dedup();
     if keys.len() < officers.len() {
-        return Err(ServeError("both officers' requests are of the same key: each makes a key of his own".into()));
+        return Err(ServeError(
+            "both officers' requests are of the same key: each makes a key of his own".into(),
+        ));
     }
     Ok(read)
 }
@@ -260,7 +262,8 @@ async fn admit_officers(
     let mut files = Vec::new();
     for application in officers {
         let name = application.name.clone();
-        let made = issuer.import_identity(application, now).await.map_err(during(&format!("officer {name}")))?;
+        let made =
+            issuer.import_identity(application, now).await.map_err(during(&format!("officer {name}")))?;
         let chain = issuer.chain(&made);
         let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
         let file = config.data(&format!("officers/{name}.pem"));

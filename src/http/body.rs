@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, Version};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use axum::http::{HeaderMap, Version};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use serde::de::value::MapAccessDeserializer;

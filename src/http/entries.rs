@@ -98,11 +98,13 @@ pub fn request_id(text: &str) -> Option<RequestId> {
 /// Reads `{"request_id", "digest"}` or `{"entries": [{"request_id", "digest"}, …]}`, either with an
 /// optional `expect`; unknown and repeated keys are refused.
 pub fn parse_entries(json: &[u8]) -> Result<EntriesRequest, EntriesError> {
-    let Object(wire) = serde_json::from_slice::<Object<Wire>>(json).map_err(|e| EntriesError::Malformed(e.to_string()))?;
+    let Object(wire) =
+        serde_json::from_slice::<Object<Wire>>(json).map_err(|e| EntriesError::Malformed(e.to_string()))?;
     let submissions: Vec<Submission> = match (wire.request_id, wire.digest, wire.entries) {
         (Some(id), Some(digest), None) => vec![Submission { request_id: id.0, digest }],
         (None, None, Some(entries)) => {
-            let submission = |Object(e): Object<WireEntry>| Submission { request_id: e.request_id.0, digest: e.digest };
+            let submission =
+                |Object(e): Object<WireEntry>| Submission { request_id: e.request_id.0, digest: e.digest };
             entries.into_iter().map(submission).collect()
         }
         _ => return Err(EntriesError::Form),
