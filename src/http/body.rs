@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -10,6 +13,7 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use axum::http::{HeaderMap, Version};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
 
@@ -33,6 +37,76 @@ pub async fn read(request: Request, cap: usize) -> Result<Bytes, Problem> {
         return Err(Problem::too_large(cap));
     }
     tokio::time::timeout(DEADLINE, collect(body, cap)).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// A request's body on its way through a handler; what is left unread comes back.
+pub(super) struct Lent {
+    /// `None` once it has ended.
+    body: Option<Incoming>,
+    back: Arc<Mutex<Option<Incoming>>>,
+}
+
+/// Where a [`Lent`] body comes back to.
+pub(super) struct Lender(Arc<Mutex<Option<Incoming>>>);
+
+/// The body for a handler, and what it leaves.
+pub(super) fn lend(body: Incoming) -> (Body, Lender) {
+    let back = Arc::default();
+    let body = Some(body).filter(|body| !body.is_end_stream());
+    let lent = Lent { body, back: Arc::clone(&back) };
+    (Body::new(lent), Lender(back))
+}
+
+impl Lender {
+    /// Reads and throws away what the handler left. A peer that is busy sending would lose an answer
+    /// that comes before it is done: the connection or the stream is then reset under it.
+    pub(super) async fn swallow(self) {
+        let left = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut body) = left else { return };
+        let all = async {
+            let mut length = 0;
+            while let Some(Ok(frame)) = body.frame().await {
+                length += frame.data_ref().map_or(0, Bytes::len);
+                if length > SWALLOW {
+                    return;
+                }
+            }
+        };
+        // Whoever is slower than that loses the answer.
+        let _ = tokio::time::timeout(DEADLINE, all).await;
+    }
+}
+
+impl hyper::body::Body for Lent {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(body).poll_frame(cx));
+        if !matches!(frame, Some(Ok(_))) {
+            self.body = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or(SizeHint::with_exact(0), Incoming::size_hint)
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let left = self.body.take().filter(|body| !body.is_end_stream());
+        *self.back.lock().unwrap_or_else(PoisonError::into_inner) = left;
+    }
 }
 
 fn announced(headers: &HeaderMap) -> u64 {
