@@ -98,9 +98,11 @@ async fn hsm(State(app): State<App>) -> axum::Json<Hsm> {
     responses((status = 200, content_type = "application/x-pem-file", body = String))
 )]
 async fn key(State(app): State<App>, Path(label): Path<String>) -> Result<Response, Problem> {
-    let unknown = |_| Problem::new(404, "unknown-key", format!("no key {label:?} is pinned"), "Ask for journal-head.");
+    let unknown =
+        |_| Problem::new(404, "unknown-key", format!("no key {label:?} is pinned"), "Ask for journal-head.");
     let spki = KeyLabel::new(&label).and_then(|label| app.keys.public_key_der(&label)).map_err(unknown)?;
-    let pem = der::pem::encode_string("PUBLIC KEY", der::pem::LineEnding::LF, &spki).map_err(|_| Problem::internal())?;
+    let pem = der::pem::encode_string("PUBLIC KEY", der::pem::LineEnding::LF, &spki)
+        .map_err(|_| Problem::internal())?;
     Ok(([(CONTENT_TYPE, "application/x-pem-file")], pem).into_response())
 }
 
