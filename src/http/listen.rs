@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::http::header::EXPECT;
+use axum::http::{Request, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -18,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower_service::Service;
 
+use super::body;
 use super::limit::Limits;
 use super::pace::{self, Pace, Paced};
 use super::tls::{self, Tls};
@@ -137,14 +139,22 @@ impl Host {
         let pace = Pace::new(!h2);
         let io = TokioIo::new(Paced::new(stream, pace.clone()));
         let (router, of_requests) = (self.router, pace.clone());
-        let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let service = service_fn(move |request: Request<Incoming>| {
             let in_flight = of_requests.request();
-            let mut request = request.map(Body::new);
+            // Who waits for leave to send does not get it by a refusal.
+            let waits = request.headers().contains_key(EXPECT) && request.version() < Version::HTTP_2;
+            let (parts, body) = request.into_parts();
+            let (body, lender) = body::lend(body);
+            let mut request = Request::from_parts(parts, body);
             request.extensions_mut().insert(peer);
             let answer = router.clone().call(request);
             async move {
                 let _held = in_flight;
-                Result::<_, Infallible>::Ok(answer.await.unwrap_or_else(|never| match never {}))
+                let answer = answer.await.unwrap_or_else(|never| match never {});
+                if !waits && answer.status() != StatusCode::REQUEST_TIMEOUT {
+                    lender.swallow().await;
+                }
+                Result::<_, Infallible>::Ok(answer)
             }
         });
         let builder = if h2 { &self.builders.h2 } else { &self.builders.h1 };
