@@ -123,7 +123,9 @@ pub enum HeadConflict {
         b: u64,
     },
     /// The longer journal stands earlier in the root log.
-    #[error("{longer} has more entries, but its head stands earlier in the root log, at leaf {index} before {other}")]
+    #[error(
+        "{longer} has more entries, but its head stands earlier in the root log, at leaf {index} before {other}"
+    )]
     Order {
         /// Which.
         longer: Side,

@@ -260,7 +260,8 @@ mod tests {
             Finding::NotSealed { line: 3, id: id(8), digest: Digest::of(&[8]) },
         ];
         assert_eq!(outcome, Reconciled { agreed: 1, findings: expected.to_vec() });
-        let text = format!("entry 2, at byte 804, request {}, is not in the list: digest {digest}", hex(&[2; 16]));
+        let text =
+            format!("entry 2, at byte 804, request {}, is not in the list: digest {digest}", hex(&[2; 16]));
         assert_eq!(outcome.findings[0].to_string(), text);
     }
 
@@ -287,7 +288,8 @@ mod tests {
 
     #[test]
     fn uuids_and_further_fields_are_read() {
-        let list = "{\"record\":17,\"request_id\":\"01010101-0101-0101-0101-010101010101\",\"digest\":\"DIGEST\"}";
+        let list =
+            "{\"record\":17,\"request_id\":\"01010101-0101-0101-0101-010101010101\",\"digest\":\"DIGEST\"}";
         let list = list.replace("DIGEST", &Digest::of(&[1]).to_string());
         assert_eq!(reconciled(&list, &[1]).agreed, 1);
     }
