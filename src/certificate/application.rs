@@ -12,7 +12,7 @@ use super::{CertificateError, Reason};
 use crate::access::{Identity, Role};
 use crate::clock::UtcMicros;
 use crate::digest::{Digest, hex};
-use crate::institution::{Environment, InstitutionId};
+use crate::institution::{Environment, Institution, InstitutionId};
 use crate::store::KeyUse;
 
 /// What an officer asks for, for an institution.
@@ -28,6 +28,28 @@ pub struct Application {
     pub role: Role,
     /// Name of the service or person within the institution: one DNS label.
     pub name: String,
+}
+
+impl Application {
+    /// Every judgement that needs no more than the request and the institution's record.
+    pub fn judge(&self, institution: &Institution) -> Result<CertificationRequest, CertificateError> {
+        let csr = request::parse(&self.csr)?;
+        self.named(&csr, institution)?;
+        Ok(csr)
+    }
+
+    /// The names and the form that the record gives to this request's certificate.
+    fn named(
+        &self,
+        csr: &CertificationRequest,
+        institution: &Institution,
+    ) -> Result<(Profile, Subject), CertificateError> {
+        csr.key().must_suit(self.environment).map_err(request::RequestError::from)?;
+        let profile = Profile::of_role(self.role, self.environment, institution, &self.name)?;
+        let subject = Subject::of(institution, &profile, &self.name);
+        csr.must_match(&subject.to_name()?, &profile)?;
+        Ok((profile, subject))
+    }
 }
 
 impl Issuer {
@@ -63,9 +85,11 @@ impl Issuer {
         refusal: CertificateError,
         now: i64,
     ) -> CertificateError {
+        // Both quote what was sent, which may be longer than a record may be.
+        let cut = |text: &str| text.chars().take(1000).collect::<String>();
         let event = json!({
             "event": "request-refused", "institution": a.institution, "environment": a.environment, "role": a.role,
-            "name": a.name, "csr_sha256": Digest::of(&a.csr), "why": refusal.to_string(), "by": by,
+            "name": cut(&a.name), "csr_sha256": Digest::of(&a.csr), "why": cut(&refusal.to_string()), "by": by,
             "time": iso8601(now),
         });
         self.note(event).await.err().unwrap_or(refusal)
@@ -132,16 +156,13 @@ impl Issuer {
         csr: &CertificationRequest,
         now: i64,
     ) -> Result<Draft, CertificateError> {
-        let Application { environment, role, name, .. } = application;
+        let Application { environment, role, .. } = application;
         if *role != Role::RegistryService && *environment != Environment::Production {
             let role = role.as_str().to_owned();
             return Err(CertificateError::RoleNeedsProduction { role, environment: environment.as_str() });
         }
-        csr.key().must_suit(*environment).map_err(request::RequestError::from)?;
         let institution = self.institution(&application.institution).await?;
-        let profile = Profile::of_role(*role, *environment, &institution, name)?;
-        let subject = Subject::of(&institution, &profile, name);
-        csr.must_match(&subject.to_name()?, &profile)?;
+        let (profile, subject) = application.named(csr, &institution)?;
         let content = Content {
             profile: &profile,
             subject: &subject,

@@ -67,10 +67,11 @@ pub fn run(args: InitArgs) -> Result<(), ServeError> {
             "two officers with different names are needed, so that nobody acts alone".into(),
         ));
     }
-    let requests = read_requests(&args.officers)?;
+    let authority = authority(&config)?;
+    let officers = read_requests(&args.officers, &authority)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(during("cannot start the runtime"))?;
-    runtime.block_on(initialise(&config, &requests, &args.hosts))
+    runtime.block_on(initialise(&config, authority, officers, &args.hosts))
 }
 
 fn refuse_second_run(config: &Config) -> Result<(), ServeError> {
@@ -88,18 +89,46 @@ fn refuse_second_run(config: &Config) -> Result<(), ServeError> {
     Ok(())
 }
 
-fn read_requests(officers: &[(String, PathBuf)]) -> Result<Vec<(String, Vec<u8>)>, ServeError> {
-    let read = |(name, path): &(String, PathBuf)| {
-        let csr =
-            fs::read(path).map_err(during(&format!("request of officer {name}, {}", path.display())))?;
-        Ok((name.clone(), csr))
-    };
-    officers.iter().map(read).collect()
+/// The institution of the first officers.
+fn authority(config: &Config) -> Result<Institution, ServeError> {
+    let id = InstitutionId::try_from(AUTHORITY.to_owned()).map_err(during("institution"))?;
+    let names = config.authority.clone();
+    let (country, identifier) = (names.country, names.organisation_identifier);
+    Institution::new(id, names.organisation, country, identifier, config.site.clone())
+        .map_err(during("institution of the first officers"))
+}
+
+/// The officers' requests, judged before any key is made: keys are made once.
+fn read_requests(
+    officers: &[(String, PathBuf)],
+    authority: &Institution,
+) -> Result<Vec<Application>, ServeError> {
+    let (mut read, mut keys) = (Vec::new(), Vec::new());
+    for (name, path) in officers {
+        let what = format!("request of officer {name}, {}", path.display());
+        let application = Application {
+            csr: fs::read(path).map_err(during(&what))?,
+            institution: authority.id.clone(),
+            environment: Environment::Production,
+            role: Role::ControlAdministrator,
+            name: name.clone(),
+        };
+        keys.push(application.judge(authority).map_err(during(&what))?.key_hash());
+        read.push(application);
+    }
+    keys.dedup();
+    if keys.len() < officers.len() {
+        return Err(ServeError(
+            "both officers' requests are of the same key: each makes a key of his own".into(),
+        ));
+    }
+    Ok(read)
 }
 
 async fn initialise(
     config: &Config,
-    officers: &[(String, Vec<u8>)],
+    authority: Institution,
+    officers: Vec<Application>,
     hosts: &[String],
 ) -> Result<(), ServeError> {
     for dir in ["", "certificates", "tls", "officers", "journal", "run"] {
@@ -110,7 +139,7 @@ async fn initialise(
     let journals = unsealed_journals(config, &keys).await?;
     let now = system::now();
     certify(config, &keys, &journals, hosts, now).await?;
-    admit_officers(config, &keys, &journals, officers, now).await?;
+    let files = admit_officers(config, &keys, &journals, authority, officers, now).await?;
     if let Some(control) = keys.control() {
         control.stop().await;
     }
@@ -118,8 +147,8 @@ async fn initialise(
     sync_dir(&config.data_dir)?;
     println!("{} is ready: start it with `pechat serve`", config.data_dir.display());
     println!("root certificate: {}", layout::certificate_file(config, "root").display());
-    for (name, _) in officers {
-        println!("certificate of officer {name}: {}", config.data(&format!("officers/{name}.pem")).display());
+    for file in files {
+        println!("certificate of an officer: {}", file.display());
     }
     Ok(())
 }
@@ -215,42 +244,34 @@ async fn note(journals: &Journals, event: serde_json::Value) -> Result<(), Serve
     recorded.map(|_| ()).map_err(during("journal of certificates"))
 }
 
+/// The files with their certificates.
 async fn admit_officers(
     config: &Config,
     keys: &Keys,
     journals: &Journals,
-    officers: &[(String, Vec<u8>)],
+    authority: Institution,
+    officers: Vec<Application>,
     now: UtcMicros,
-) -> Result<(), ServeError> {
+) -> Result<Vec<PathBuf>, ServeError> {
     let issuer = open_issuer(config, keys, journals, &Directory::default())?;
-    let id = InstitutionId::try_from(AUTHORITY.to_owned()).map_err(during("institution"))?;
-    let authority = Institution {
-        id: id.clone(),
-        organisation: config.authority.organisation.clone(),
-        country: config.authority.country.clone(),
-        organisation_identifier: config.authority.organisation_identifier.clone(),
-        domain: config.site.clone(),
-    };
     for name in ["root", "ca-test", "ca-integration", "ca-production", "tsu-1", "server"] {
         let made = layout::certificate(config, name)?;
         issuer.adopt(&made, name).await.map_err(during(&format!("certificate {name}")))?;
     }
     issuer.register(authority, "init", now).await.map_err(during("institution of the first officers"))?;
-    for (name, csr) in officers {
-        let application = Application {
-            csr: csr.clone(),
-            institution: id.clone(),
-            environment: Environment::Production,
-            role: Role::ControlAdministrator,
-            name: name.clone(),
-        };
+    let mut files = Vec::new();
+    for application in officers {
+        let name = application.name.clone();
         let made =
             issuer.import_identity(application, now).await.map_err(during(&format!("officer {name}")))?;
         let chain = issuer.chain(&made);
         let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
-        write(&config.data(&format!("officers/{name}.pem")), pem_chain(&chain).as_bytes())?;
+        let file = config.data(&format!("officers/{name}.pem"));
+        write(&file, pem_chain(&chain).as_bytes())?;
+        files.push(file);
     }
-    issuer.refresh_crls(now).await.map(|_| ()).map_err(during("revocation lists"))
+    issuer.refresh_crls(now).await.map(|_| ()).map_err(during("revocation lists"))?;
+    Ok(files)
 }
 
 fn private_dir(path: &Path) -> Result<(), ServeError> {

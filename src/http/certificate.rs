@@ -279,6 +279,12 @@ async fn decide(
     Ok(axum::Json(RequestView::new(&request, &decisions)))
 }
 
+/// 404 where nobody has a certificate that might see more.
+fn no_such(what: &str, file: &str) -> Problem {
+    let detail = format!("there is no {what} {file:?}");
+    Problem::new(404, "not-found", detail, "Take the URL from the certificate's own extensions.")
+}
+
 /// `/crl/{key label}.crl`: the newest list, DER (RFC 5280, RFC 2585 section 3).
 async fn revocation_list(
     State(app): State<App>,
@@ -286,7 +292,7 @@ async fn revocation_list(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let list = file.strip_suffix(".crl").and_then(|label| app.issuer.list(label));
-    let list = list.ok_or_else(|| Problem::not_found("revocation list", &file))?;
+    let list = list.ok_or_else(|| no_such("revocation list", &file))?;
     let tag = format!("\"{}-{}\"", list.number, Digest::of(&list.der));
     let same = headers.get_all(IF_NONE_MATCH).iter().any(|v| v.as_bytes() == tag.as_bytes());
     let mut response = if same {
@@ -320,6 +326,6 @@ fn dated(headers: &mut HeaderMap, list: &RevocationList, tag: &str) {
 /// `/ca/{key label}.cer`: a CA's certificate, DER.
 async fn ca_certificate(State(app): State<App>, Path(file): Path<String>) -> Result<Response, Problem> {
     let der = file.strip_suffix(".cer").and_then(|label| app.issuer.ca_certificate(label));
-    let der = der.ok_or_else(|| Problem::not_found("CA certificate", &file))?;
+    let der = der.ok_or_else(|| no_such("CA certificate", &file))?;
     Ok(([(CONTENT_TYPE, "application/pkix-cert"), (CACHE_CONTROL, "max-age=86400")], der).into_response())
 }

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Deserializer};
 
+use super::body::Object;
 use crate::digest::{Digest, hex};
 use crate::journal::{JournalError, RequestId, Submission};
 
@@ -45,7 +46,7 @@ pub enum EntriesError {
 struct Wire {
     request_id: Option<IdText>,
     digest: Option<Digest>,
-    entries: Option<Vec<WireEntry>>,
+    entries: Option<Vec<Object<WireEntry>>>,
     expect: Option<u64>,
 }
 
@@ -85,11 +86,14 @@ pub fn request_id(text: &str) -> Option<RequestId> {
 /// Reads `{"request_id", "digest"}` or `{"entries": [{"request_id", "digest"}, …]}`, either with an
 /// optional `expect`; unknown and repeated keys are refused.
 pub fn parse_entries(json: &[u8]) -> Result<EntriesRequest, EntriesError> {
-    let wire: Wire = serde_json::from_slice(json).map_err(|e| EntriesError::Malformed(e.to_string()))?;
+    let Object(wire) =
+        serde_json::from_slice::<Object<Wire>>(json).map_err(|e| EntriesError::Malformed(e.to_string()))?;
     let submissions: Vec<Submission> = match (wire.request_id, wire.digest, wire.entries) {
         (Some(id), Some(digest), None) => vec![Submission { request_id: id.0, digest }],
         (None, None, Some(entries)) => {
-            entries.into_iter().map(|e| Submission { request_id: e.request_id.0, digest: e.digest }).collect()
+            let submission =
+                |Object(e): Object<WireEntry>| Submission { request_id: e.request_id.0, digest: e.digest };
+            entries.into_iter().map(submission).collect()
         }
         _ => return Err(EntriesError::Form),
     };
@@ -189,6 +193,8 @@ mod tests {
             format!("{{\"request_id\":\"{ID}\",\"digest\":\"{d}\"}} "),
             format!("{{\"request_id\":\"{ID}\",\"digest\":\"{d}\",\"expect\":-1}}"),
             "[".repeat(100_000),
+            format!("[\"{ID}\",\"{d}\",null,null]"),
+            format!("{{\"entries\":[[\"{ID}\",\"{d}\"]]}}"),
         ];
         for (index, text) in malformed.into_iter().enumerate() {
             let outcome = parse_entries(text.as_bytes());

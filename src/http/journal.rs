@@ -17,7 +17,7 @@ use super::{App, Caller, body};
 use crate::digest::Digest;
 use crate::institution::InstitutionId;
 use crate::journal::receipt::HeadProof;
-use crate::journal::{JournalError, JournalInfo, JournalName};
+use crate::journal::{JournalInfo, JournalName};
 use crate::keys::KeyPurpose;
 
 /// The routes of this file.
@@ -299,7 +299,8 @@ async fn range(
     let info = visible(&app, &caller, &name)?;
     let count = usize::try_from(span.count).unwrap_or(usize::MAX);
     if !(1..=entries::MOST).contains(&count) {
-        return Err(JournalError::Count(count).into());
+        let detail = format!("a run has 1 to {} entries, not {count}", entries::MOST);
+        return Err(Problem::new(400, "count", detail, "Ask for a longer run in parts."));
     }
     let receipt = app.journals.range(&info.name, span.first, span.count).await?;
     Ok(axum::Json(Run::whole(&receipt)).into_response())

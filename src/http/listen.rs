@@ -8,16 +8,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::http::header::EXPECT;
+use axum::http::{Request, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower_service::Service;
 
+use super::body;
 use super::limit::Limits;
 use super::pace::{self, Pace, Paced};
 use super::tls::{self, Tls};
@@ -25,6 +27,10 @@ use crate::digest::Digest;
 
 /// A TLS handshake must be finished after this.
 const HANDSHAKE: Duration = Duration::from_secs(5);
+/// A refused peer has this long to read why.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// What is read and thrown away of a refused peer's first request, bytes.
+const UNHEARD: u64 = 64 * 1024;
 /// Requests being answered at the end have this long.
 const DRAIN: Duration = Duration::from_secs(10);
 /// Longest request header, bytes.
@@ -117,7 +123,10 @@ impl Host {
                     let (fingerprint, h2) = tls::agreed(&stream);
                     self.converse(stream, Peer { address, fingerprint }, h2).await;
                 }
-                Ok(Err(error)) => tracing::info!(%address, %error, "handshake refused"),
+                Ok(Err((error, stream))) => {
+                    tracing::info!(%address, %error, "handshake refused");
+                    let _ = tokio::time::timeout(FAREWELL, part(stream)).await;
+                }
                 Err(_) => tracing::info!(%address, "handshake too slow"),
             },
         }
@@ -130,14 +139,22 @@ impl Host {
         let pace = Pace::new(!h2);
         let io = TokioIo::new(Paced::new(stream, pace.clone()));
         let (router, of_requests) = (self.router, pace.clone());
-        let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let service = service_fn(move |request: Request<Incoming>| {
             let in_flight = of_requests.request();
-            let mut request = request.map(Body::new);
+            // Who waits for leave to send does not get it by a refusal.
+            let waits = request.headers().contains_key(EXPECT) && request.version() < Version::HTTP_2;
+            let (parts, body) = request.into_parts();
+            let (body, lender) = body::lend(body);
+            let mut request = Request::from_parts(parts, body);
             request.extensions_mut().insert(peer);
             let answer = router.clone().call(request);
             async move {
                 let _held = in_flight;
-                Result::<_, Infallible>::Ok(answer.await.unwrap_or_else(|never| match never {}))
+                let answer = answer.await.unwrap_or_else(|never| match never {});
+                if !waits && answer.status() != StatusCode::REQUEST_TIMEOUT {
+                    lender.swallow().await;
+                }
+                Result::<_, Infallible>::Ok(answer)
             }
         });
         let builder = if h2 { &self.builders.h2 } else { &self.builders.h1 };
@@ -158,6 +175,14 @@ impl Host {
                 }
             }
         }
+    }
+}
+
+/// Closing over unread bytes resets a connection. In TLS 1.3 a peer sends its request before it learns of
+/// the refusal, and over HTTP/2 curl then reports the reset instead of "certificate required".
+async fn part(mut stream: TcpStream) {
+    if stream.shutdown().await.is_ok() {
+        let _ = tokio::io::copy(&mut stream.take(UNHEARD), &mut tokio::io::sink()).await;
     }
 }
 

@@ -114,6 +114,7 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/v1/certificate-requests/{id}/decision", &[AgreeToCertificate]),
     route("GET", "/v1/clock", &[ReadStatus]),
     route("GET", "/v1/hsm", &[ReadStatus]),
+    route("GET", "/v1/keys/{label}", &[]),
     route("GET", "/v1/status", &[ReadStatus]),
     route("GET", "/v1/openapi.json", &[]),
 ];
@@ -175,7 +176,8 @@ pub fn metrics(app: App) -> Router {
     let router = Router::new()
         .route("/metrics", get(status::metrics))
         .route("/status", get(status::overview))
-        .fallback(unknown_route);
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(wrong_method);
     router.layer(from_fn_with_state(app.clone(), gate::unmetered)).with_state(app)
 }
 

@@ -8,6 +8,9 @@ use serde::Serialize;
 
 use crate::journal::JournalError;
 
+/// Longest detail, bytes: it also goes to the log.
+const LONGEST_DETAIL: usize = 1000;
+
 /// One answer to a failed request: `application/problem+json` with `type` (stable URI
 /// `https://pechat.example/problems/{kind}` is a name, not a link), `title`, `status`, `detail`
 /// (the cause, names the thing), `action` (what to do next) and `request_id` (added by the middleware).
@@ -54,10 +57,16 @@ impl Serialize for Name<'_> {
 }
 
 impl Problem {
-    /// A problem without `Retry-After`.
+    /// A problem without `Retry-After`. Details quote what was sent; a long one is cut.
     pub fn new(status: u16, kind: &'static str, detail: impl Into<String>, action: &'static str) -> Self {
-        Self { status, kind, detail: detail.into(), action, retry_after: None }
+        let mut detail = detail.into();
+        if detail.len() > LONGEST_DETAIL {
+            detail.truncate(detail.floor_char_boundary(LONGEST_DETAIL));
+            detail.push('…');
+        }
+        Self { status, kind, detail, action, retry_after: None }
     }
+
     /// Adds `Retry-After`.
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
@@ -203,6 +212,12 @@ mod tests {
             "detail": "journal \"a\" exists already", "action": "Use it.", "request_id": "00ff",
         });
         assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn a_detail_that_quotes_a_long_input_is_cut_between_characters() {
+        let long = Problem::malformed("я".repeat(100_000)).detail;
+        assert_eq!(long, "я".repeat(500) + "…");
     }
 
     #[test]
