@@ -170,8 +170,9 @@ fn a_changed_export_is_named_by_entry_and_byte(desk: &Desk) {
     let start = start_of_entries(&export);
     let copy = desk.copy("tampered");
     let file = copy.join("journal.export");
-    let place = |seq: usize| start + seq * ENTRY_BYTES;
-    let changes: [(&str, usize, Box<dyn Fn(&mut Vec<u8>)>); 6] = [
+    let place = move |seq: usize| start + seq * ENTRY_BYTES;
+    type Change = Box<dyn Fn(&mut Vec<u8>)>;
+    let changes: [(&str, usize, Change); 6] = [
         ("a digest", 17, Box::new(move |e| e[place(17) + 130] ^= 1)),
         ("a time", 200, Box::new(move |e| e[place(200) + 95] ^= 1)),
         ("an entry dropped", 9, Box::new(move |e| drop(e.drain(place(9)..place(10))))),
