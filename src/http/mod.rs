@@ -102,6 +102,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/journals/{journal}/consistency", &[ReadJournal]),
     route("GET", "/v1/journals/{journal}/export", &[ReadJournal]),
     route("GET", "/v1/checkpoint", &[]),
+    route("GET", "/v1/keys/journal-head", &[]),
     route("GET", "/v1/institutions", &[ManageInstitutions, ReadCertificates]),
     route("POST", "/v1/institutions", &[ManageInstitutions]),
     route("GET", "/v1/certificates", &[ReadCertificates]),
