@@ -158,7 +158,10 @@ impl Connection {
             return Err(read(url.clone(), Ok(answer))?.refusal(&url));
         }
         let copied = std::io::copy(&mut answer.body_mut().as_reader(), out);
-        copied.map_err(|e| RequestError::Unreachable { url, reason: e.to_string() })
+        copied.map_err(|e| RequestError::Unreachable {
+            url,
+            reason: format!("while its answer was stored: {e}"),
+        })
     }
 
     /// POST of `body` to `path`.
