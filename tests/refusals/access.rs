@@ -25,7 +25,8 @@ pub fn all(world: &World) {
 
 /// No answer, and the log names the reason.
 fn refused_in_the_handshake(world: &World, who: Option<&Who>, reason: &str) {
-    let told = |text: &str| text.lines().filter(|l| l.contains("handshake refused") && l.contains(reason)).count();
+    let told =
+        |text: &str| text.lines().filter(|l| l.contains("handshake refused") && l.contains(reason)).count();
     for version in [&["--tlsv1.3"][..], &["--tls-max", "1.2"]] {
         let before = told(&world.appliance.log());
         let url = format!("{}/v1/checkpoint", world.appliance.env("PECHAT_URL"));
@@ -42,7 +43,11 @@ fn handshakes(world: &World) {
         refused_in_the_handshake(w, None, "peer sent no certificates");
     });
     world.check("a certificate of another CA is refused", |w| {
-        refused_in_the_handshake(w, Some(&on_disk(&foreign.client("stranger", Dates::Good))), "UnknownIssuer");
+        refused_in_the_handshake(
+            w,
+            Some(&on_disk(&foreign.client("stranger", Dates::Good))),
+            "UnknownIssuer",
+        );
     });
     world.check("a self-made certificate with the same names is refused", |w| {
         refused_in_the_handshake(w, Some(&self_made(w)), "invalid peer certificate");
@@ -78,7 +83,8 @@ fn self_made(world: &World) -> Who {
     Who { cert, key }
 }
 
-const EC_REQUEST: [&str; 7] = ["req", "-utf8", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+const EC_REQUEST: [&str; 7] =
+    ["req", "-utf8", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
 
 /// A chain whose every name is the true one.
 fn of_self_made_ca(world: &World) -> Who {
@@ -172,7 +178,8 @@ fn admitted_only_from_the_store(world: &World) {
 }
 
 fn roles(world: &World) {
-    let identity = |institution: &str, role: Role| world.identity(institution, role.as_str(), role.as_str()).0;
+    let identity =
+        |institution: &str, role: Role| world.identity(institution, role.as_str(), role.as_str()).0;
     let people: Vec<_> = Role::ALL
         .into_iter()
         .map(|role| match role {
@@ -187,18 +194,21 @@ fn roles(world: &World) {
         for route in ROUTES {
             let path = route.path.replace("{journal}", "land-register").replace("{seq}", "0");
             let path = path.replace("{serial}", &"40".repeat(20)).replace("{id}", &"0".repeat(32));
-            world.check(&format!("{} {path} lets in a {} or not, as the table says", route.method, role.as_str()), |w| {
-                let answer = match route.method {
-                    "GET" => w.get(who, &path),
-                    _ => w.post(who, &path, "application/json", b"{}"),
-                };
-                if route.lets_in(*role) {
-                    assert!(answer.status < 500, "{}", answer.text());
-                    assert!(!answer.text().contains("role-not-allowed"), "{}", answer.text());
-                } else {
-                    answer.problem(403, "role-not-allowed");
-                }
-            });
+            world.check(
+                &format!("{} {path} lets in a {} or not, as the table says", route.method, role.as_str()),
+                |w| {
+                    let answer = match route.method {
+                        "GET" => w.get(who, &path),
+                        _ => w.post(who, &path, "application/json", b"{}"),
+                    };
+                    if route.lets_in(*role) {
+                        assert!(answer.status < 500, "{}", answer.text());
+                        assert!(!answer.text().contains("role-not-allowed"), "{}", answer.text());
+                    } else {
+                        answer.problem(403, "role-not-allowed");
+                    }
+                },
+            );
         }
         world.check(&format!("what is in no table is refused to a {}", role.as_str()), |w| {
             w.get(who, "/v1/secrets").problem(404, "unknown-route");
@@ -216,7 +226,8 @@ fn spot_checks(world: &World, people: &[(Role, Who)]) {
     world.check("only a registry service stamps and seals", |w| {
         for (role, who) in people.iter().filter(|(role, _)| *role != Role::RegistryService) {
             w.post_json(who, &w.entries(), &w.entry()).problem(403, "role-not-allowed");
-            let detail = w.post(who, "/tsa", "application/timestamp-query", b"").problem(403, "role-not-allowed");
+            let detail =
+                w.post(who, "/tsa", "application/timestamp-query", b"").problem(403, "role-not-allowed");
             assert!(detail.contains(role.as_str()) || detail.contains(&format!("{role:?}")), "{detail}");
         }
     });
@@ -233,8 +244,10 @@ fn spot_checks(world: &World, people: &[(Role, Who)]) {
         let seen = w.get(who, "/v1/certificates").json();
         assert!(seen.as_array().unwrap().iter().all(|c| c["institution"] == "land-agency"), "{seen}");
         let theirs = w.get(&w.auditor(), "/v1/certificates").json();
-        let theirs = theirs.as_array().unwrap().iter().find(|c| c["institution"] == "civil-registry").cloned();
-        let serial = theirs.expect("another institution's certificate")["serial"].as_str().unwrap().to_owned();
+        let theirs =
+            theirs.as_array().unwrap().iter().find(|c| c["institution"] == "civil-registry").cloned();
+        let serial =
+            theirs.expect("another institution's certificate")["serial"].as_str().unwrap().to_owned();
         let detail = w.get(who, &format!("/v1/certificates/{serial}")).problem(404, "not-found");
         let unknown = w.get(who, &format!("/v1/certificates/{}", "40".repeat(20))).problem(404, "not-found");
         assert_eq!(detail.replace(&serial, ""), unknown.replace(&"40".repeat(20), ""));
@@ -243,10 +256,13 @@ fn spot_checks(world: &World, people: &[(Role, Who)]) {
 
 fn plain_listeners(world: &World) {
     world.check("the plain listener serves nothing of the API", |w| {
-        for path in ["/v1/journals", "/tsa", "/metrics", "/status", "/v1/checkpoint", "/crl/", "/ca/../livez"] {
+        for path in ["/v1/journals", "/tsa", "/metrics", "/status", "/v1/checkpoint", "/crl/", "/ca/../livez"]
+        {
             w.plain(path).problem(404, "unknown-route");
         }
-        for path in ["/crl/nothing.crl", "/crl/..%2f..%2fkeys.json", "/ca/tls%2fserver.key", "/ca/ca-production.crl"] {
+        for path in
+            ["/crl/nothing.crl", "/crl/..%2f..%2fkeys.json", "/ca/tls%2fserver.key", "/ca/ca-production.crl"]
+        {
             w.plain(path).problem(404, "not-found");
         }
     });
@@ -263,7 +279,9 @@ fn revocation(world: &World) {
     let path = format!("/v1/certificates/{serial}/revocation");
     let officer = world.officer(2);
     world.check("a revocation without a known reason is malformed", |w| {
-        for body in [json!({}), json!({ "reason": "dislike" }), json!({ "reason": "superseded", "quietly": true })] {
+        for body in
+            [json!({}), json!({ "reason": "dislike" }), json!({ "reason": "superseded", "quietly": true })]
+        {
             w.post_json(&officer, &path, &body).problem(400, "malformed-request");
         }
     });
@@ -282,7 +300,10 @@ fn revocation(world: &World) {
             // No pause: it holds from the answer on.
             for wire in &mut live {
                 let answer = wire.get("/v1/journals").await.unwrap();
-                assert_eq!((answer.status().as_u16(), problem(&answer).as_str()), (403, "revoked-certificate"));
+                assert_eq!(
+                    (answer.status().as_u16(), problem(&answer).as_str()),
+                    (403, "revoked-certificate")
+                );
             }
         });
     });
@@ -297,7 +318,8 @@ fn revocation(world: &World) {
         let list = w.file(&w.plain("/crl/ca-production.crl").body);
         let text = openssl(&["crl", "-inform", "DER", "-in", list.to_str().unwrap(), "-noout", "-text"]);
         let text = String::from_utf8(text).unwrap();
-        let entry = text.split(&format!("Serial Number: {}", serial.to_uppercase())).nth(1).expect("the serial");
+        let entry =
+            text.split(&format!("Serial Number: {}", serial.to_uppercase())).nth(1).expect("the serial");
         assert!(entry.contains("Key Compromise"), "{text}");
     });
     world.check("it is revoked once, and unknown ones never", |w| {

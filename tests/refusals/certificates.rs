@@ -28,7 +28,9 @@ fn made(world: &World, key: &[&str], more: &[&str]) -> String {
 }
 
 fn keys_and_encodings(world: &World) {
-    let ec = |option: &'static str| vec!["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-pkeyopt", option];
+    let ec = |option: &'static str| {
+        vec!["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-pkeyopt", option]
+    };
     let rsa = |bits: &'static str| vec!["-algorithm", "RSA", "-pkeyopt", bits];
     let exponent = [rsa("rsa_keygen_bits:3072"), vec!["-pkeyopt", "rsa_keygen_pubexp:3"]].concat();
     let p224 = vec!["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-224"];
@@ -53,7 +55,9 @@ fn keys_and_encodings(world: &World) {
         *der.last_mut().unwrap() ^= 1;
         refused(w, &armoured(&der), "possession of the private key is not proven");
     });
-    world.check("PEM with two blocks is refused", |w| refused(w, &format!("{good}{good}"), "not one CERTIFICATE REQUEST"));
+    world.check("PEM with two blocks is refused", |w| {
+        refused(w, &format!("{good}{good}"), "not one CERTIFICATE REQUEST")
+    });
     world.check("PEM of something else is refused", |w| {
         refused(w, &good.replace("CERTIFICATE REQUEST", "CERTIFICATE"), "its label is");
     });
@@ -71,7 +75,8 @@ fn keys_and_encodings(world: &World) {
         }
         world.check(&format!("the request {name} is refused"), |w| {
             let bytes = std::fs::read(&path).unwrap();
-            let csr = if name.ends_with(".pem") { String::from_utf8(bytes).unwrap() } else { armoured(&bytes) };
+            let csr =
+                if name.ends_with(".pem") { String::from_utf8(bytes).unwrap() } else { armoured(&bytes) };
             refused(w, &csr, "");
         });
     }
@@ -91,18 +96,37 @@ fn armoured(der: &[u8]) -> String {
 fn names_and_lengths(world: &World) {
     let officer = world.officer(1);
     let key = ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
-    for subject in ["/CN=birth-register.civil-registry.example.gov", "/C=ME", "/CN=*.land-agency.example.gov", "/OU=x"] {
+    for subject in
+        ["/CN=birth-register.civil-registry.example.gov", "/C=ME", "/CN=*.land-agency.example.gov", "/OU=x"]
+    {
         world.check(&format!("a request for {subject} is refused: the record says otherwise"), |w| {
             refused(w, &made(w, &key, &["-subj", subject]), "the record says");
         });
     }
-    for extension in ["subjectAltName=DNS:*.example.gov", "subjectAltName=IP:127.0.0.1", "basicConstraints=CA:TRUE", "extendedKeyUsage=timeStamping", "keyUsage=keyCertSign"] {
+    for extension in [
+        "subjectAltName=DNS:*.example.gov",
+        "subjectAltName=IP:127.0.0.1",
+        "basicConstraints=CA:TRUE",
+        "extendedKeyUsage=timeStamping",
+        "keyUsage=keyCertSign",
+    ] {
         world.check(&format!("a request for {extension} is refused"), |w| {
             refused(w, &made(w, &key, &["-addext", extension]), "the request");
         });
     }
     let (_, csr) = world.key_and_csr();
-    for name in ["", "Upper", "a b", "a.b", "-a", "../x", "имя", &"a".repeat(41), &"a".repeat(200_000), &"\u{1}".repeat(40_000)] {
+    for name in [
+        "",
+        "Upper",
+        "a b",
+        "a.b",
+        "-a",
+        "../x",
+        "имя",
+        &"a".repeat(41),
+        &"a".repeat(200_000),
+        &"\u{1}".repeat(40_000),
+    ] {
         world.check(&format!("{:?} names nobody", start(name)), |w| {
             let wanted = wanted("land-agency", "production", "registry-service", name, &csr);
             w.post_json(&officer, "/v1/certificates", &wanted).problem(400, "institution-data-refused");
@@ -178,7 +202,8 @@ fn decisions(world: &World) {
     let (first, second) = (world.officer(1), world.officer(2));
     let (_, request) = world.pending("land-agency", "registry-service", "decided");
     let agreed = agree(&request);
-    let refusal = json!({ "clause": "do-not-agree", "tbs_sha256": request["tbs_sha256"], "reason": "not asked for" });
+    let refusal =
+        json!({ "clause": "do-not-agree", "tbs_sha256": request["tbs_sha256"], "reason": "not asked for" });
     let state = |w: &World| {
         let path = format!("/v1/certificate-requests/{}", request["id"].as_str().unwrap());
         w.get(&first, &path).json()["state"].clone()
@@ -204,13 +229,18 @@ fn decisions(world: &World) {
         }
     });
     world.check("an unknown request cannot be decided", |w| {
-        for id in ["0".repeat(32), "x".into(), "%00".into(), "..%2f".into(), "' OR 1=1 --".replace(' ', "%20")] {
+        for id in
+            ["0".repeat(32), "x".into(), "%00".into(), "..%2f".into(), "' OR 1=1 --".replace(' ', "%20")]
+        {
             w.decide(&first, &json!({ "id": id }), &agreed).problem(404, "not-found");
         }
     });
     world.check("do-not-agree needs a reason that lasts", |w| {
-        for reason in [json!(null), json!(""), json!("   "), json!("x".repeat(1001)), json!("x".repeat(200_000))] {
-            let body = json!({ "clause": "do-not-agree", "tbs_sha256": request["tbs_sha256"], "reason": reason });
+        for reason in
+            [json!(null), json!(""), json!("   "), json!("x".repeat(1001)), json!("x".repeat(200_000))]
+        {
+            let body =
+                json!({ "clause": "do-not-agree", "tbs_sha256": request["tbs_sha256"], "reason": reason });
             w.decide(&first, &request, &body).problem(400, "reason-needed");
         }
     });

@@ -87,7 +87,10 @@ async fn slow(world: &World) {
         assert!(said.is_empty() || said.starts_with("HTTP/1.1 408"), "{what}: {said}");
     }
     for (what, said) in [("a body", slow_body), ("a chunk", slow_chunk)] {
-        assert!(said.starts_with("HTTP/1.1 408") && said.contains("/problems/body-too-slow"), "{what}: {said}");
+        assert!(
+            said.starts_with("HTTP/1.1 408") && said.contains("/problems/body-too-slow"),
+            "{what}: {said}"
+        );
     }
     assert_eq!((no_hello.as_str(), no_request.as_str()), ("", ""));
     assert!(!slow_handshake.contains("HTTP"), "{slow_handshake}");
@@ -110,7 +113,8 @@ async fn answer_to(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: 
     stream.write_all(request).await.unwrap();
     stream.flush().await.unwrap();
     let mut part = vec![0; 8192];
-    let count = timeout(PATIENCE, stream.read(&mut part)).await.expect("an answer").unwrap();
+    let count =
+        timeout(PATIENCE, stream.read(&mut part)).await.expect("an answer").expect("an answer, not a reset");
     String::from_utf8_lossy(&part[..count]).into_owned()
 }
 
@@ -130,7 +134,8 @@ async fn expecting(world: &World) {
 
 async fn odd(world: &World) {
     let long = "a".repeat(20_000);
-    let (long_header, long_path) = (format!("GET /livez HTTP/1.1\r\nx: {long}\r\n\r\n"), format!("GET /{long} HTTP/1.1\r\n\r\n"));
+    let (long_header, long_path) =
+        (format!("GET /livez HTTP/1.1\r\nx: {long}\r\n\r\n"), format!("GET /{long} HTTP/1.1\r\n\r\n"));
     let many: String = (0..200).map(|n| format!("x-{n}: 1\r\n")).collect();
     let many = format!("GET /livez HTTP/1.1\r\n{many}\r\n");
     let refused = [

@@ -54,7 +54,12 @@ fn elsewhere(world: &World) -> (PathBuf, PathBuf) {
 fn serve(world: &World) {
     world.check("serve refuses a directory that was not initialised", |w| {
         let (config, data) = elsewhere(w);
-        refused(w, &["serve", "--config", config.to_str().unwrap()], 1, &["was not initialised", "pechat init"]);
+        refused(
+            w,
+            &["serve", "--config", config.to_str().unwrap()],
+            1,
+            &["was not initialised", "pechat init"],
+        );
         assert!(!data.exists());
     });
     world.check("a second serve on the same directory is refused and the first one notices nothing", |w| {
@@ -81,7 +86,8 @@ fn init(world: &World) {
     let csr = |w: &World| w.file(w.key_and_csr().1.as_bytes());
     let refused_init = |w: &World, officers: &[(&str, &Path)], status: i32, words: &[&str]| {
         let (config, data) = elsewhere(w);
-        let officers: Vec<_> = officers.iter().map(|(name, file)| format!("{name}={}", file.display())).collect();
+        let officers: Vec<_> =
+            officers.iter().map(|(name, file)| format!("{name}={}", file.display())).collect();
         let mut arguments = vec!["init", "--config", config.to_str().unwrap()];
         arguments.extend(officers.iter().flat_map(|officer| ["--officer", officer]));
         refused(w, &arguments, status, words);
@@ -91,7 +97,15 @@ fn init(world: &World) {
         let (first, second) = (csr(w), csr(w));
         let officers = [format!("a={}", first.display()), format!("b={}", second.display())];
         let config = w.appliance.config();
-        let arguments = ["init", "--config", config.to_str().unwrap(), "--officer", &officers[0], "--officer", &officers[1]];
+        let arguments = [
+            "init",
+            "--config",
+            config.to_str().unwrap(),
+            "--officer",
+            &officers[0],
+            "--officer",
+            &officers[1],
+        ];
         refused(w, &arguments, 1, &["is initialised already", "keys are made once"]);
     });
     world.check("init wants two different officers", |w| {
@@ -107,7 +121,12 @@ fn init(world: &World) {
         let nothing = w.fresh("nothing");
         refused_init(w, &[("ana", &good), ("boris", &nothing)], 1, &["officer boris", "No such file"]);
         let garbage = w.file(b"garbage");
-        refused_init(w, &[("ana", &good), ("boris", &garbage)], 1, &["officer boris", "not a PKCS #10 request"]);
+        refused_init(
+            w,
+            &[("ana", &good), ("boris", &garbage)],
+            1,
+            &["officer boris", "not a PKCS #10 request"],
+        );
         refused_init(w, &[("ana", &good), ("Boris the Second", &csr(w))], 1, &["is not a DNS label"]);
         refused_init(w, &[("../ana", &good), ("boris", &csr(w))], 1, &["is not a DNS label"]);
         refused_init(w, &[("", &good), ("boris", &csr(w))], 2, &["NAME=FILE"]);
@@ -134,7 +153,11 @@ fn check_config(world: &World) {
         ("an unknown key in a table", shipped.replace("[limits]", "[limits]\nsurprise = 1"), "surprise"),
         ("a missing key", shipped.replace("site = ", "# site = "), "site"),
         ("a PIN in the environment", shipped.replace("[hsm.env]", "[hsm.env]\nPIN = \"1\""), "hsm.pin_file"),
-        ("two time sources", shipped.replace("\"ntp1.example.gov:123\", \"ntp2.example.gov:123\", ", ""), "clock"),
+        (
+            "two time sources",
+            shipped.replace("\"ntp1.example.gov:123\", \"ntp2.example.gov:123\", ", ""),
+            "clock",
+        ),
         ("text that is not TOML", "<config/>".into(), "TOML"),
         ("an empty file", String::new(), "data_dir"),
     ] {
@@ -154,7 +177,8 @@ fn check_config(world: &World) {
 
 fn verify(world: &World) {
     let head_key = world.appliance.path("demo/journal-head.pem");
-    let trust = ["verify", "--ca", world.appliance.env("PECHAT_CA"), "--head-key", head_key.to_str().unwrap()];
+    let trust =
+        ["verify", "--ca", world.appliance.env("PECHAT_CA"), "--head-key", head_key.to_str().unwrap()];
     let registry = world.registry();
     let receipt = world.get(&registry, &world.journal("receipts/1"));
     let export = world.get(&registry, &world.journal("export"));

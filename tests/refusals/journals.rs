@@ -31,8 +31,15 @@ fn unknown(world: &World, who: &Who, name: &str, rest: &str) -> String {
     format!("{} {action}", answer.problem(404, "not-found").replace(&format!("{name:?}"), "NAME"))
 }
 
-const RESTS: [&str; 7] =
-    ["", "/entries", "/receipts/0", "/checkpoint", "/range?first=0&count=1", "/consistency?old=0&new=1", "/export"];
+const RESTS: [&str; 7] = [
+    "",
+    "/entries",
+    "/receipts/0",
+    "/checkpoint",
+    "/range?first=0&count=1",
+    "/consistency?old=0&new=1",
+    "/export",
+];
 
 fn names(world: &World) {
     let registry = world.registry();
@@ -48,8 +55,16 @@ fn names(world: &World) {
     });
     let long = "a".repeat(5000);
     let odd = [
-        "..%2fland-register", "land-register%2freceipts%2f0", "land-register%00", "Land-Register", "%2e%2e", "%00",
-        "land-register%0a", "%e2%80%ae", "-", &long,
+        "..%2fland-register",
+        "land-register%2freceipts%2f0",
+        "land-register%00",
+        "Land-Register",
+        "%2e%2e",
+        "%00",
+        "land-register%0a",
+        "%e2%80%ae",
+        "-",
+        &long,
     ];
     for name in odd {
         world.check(&format!("{:.40} is no journal", name), |w| {
@@ -59,7 +74,14 @@ fn names(world: &World) {
     world.check("a name that is not UTF-8 is malformed", |w| {
         w.get(&registry, "/v1/journals/%ff").problem(400, "malformed-request");
     });
-    for path in ["/v1/journals/../journals/land-register", "/v1/journals/land-register/../birth-register", "/v1/journals/", "/v1//journals", "/../etc/passwd", "/v1/journals/land-register/entries/.."] {
+    for path in [
+        "/v1/journals/../journals/land-register",
+        "/v1/journals/land-register/../birth-register",
+        "/v1/journals/",
+        "/v1//journals",
+        "/../etc/passwd",
+        "/v1/journals/land-register/entries/..",
+    ] {
         world.check(&format!("{path} is an unknown route"), |w| {
             w.get(&registry, path).problem(404, "unknown-route");
         });
@@ -70,17 +92,20 @@ fn own_journals(world: &World) {
     let (registry, auditor) = (world.registry(), world.auditor());
     let (controller, _) = world.identity("land-agency", "internal-controller", "controller");
     for name in ["own.timestamps", "own.certificates", "own.clock", "own.events", "own%2etimestamps"] {
-        world.check(&format!("{name} is unknown to a registry service and to an institution's controller"), |w| {
-            let plain = name.replace("%2e", ".");
-            for rest in RESTS {
-                let said = unknown(w, &registry, name, rest).replace(&format!("{plain:?}"), "NAME");
-                assert_eq!(said, unknown(w, &registry, "no-such-journal", rest), "{rest}");
-            }
-            for rest in RESTS.into_iter().filter(|rest| *rest != "/entries") {
-                let said = unknown(w, &controller, name, rest).replace(&format!("{plain:?}"), "NAME");
-                assert_eq!(said, unknown(w, &controller, "no-such-journal", rest), "{rest}");
-            }
-        });
+        world.check(
+            &format!("{name} is unknown to a registry service and to an institution's controller"),
+            |w| {
+                let plain = name.replace("%2e", ".");
+                for rest in RESTS {
+                    let said = unknown(w, &registry, name, rest).replace(&format!("{plain:?}"), "NAME");
+                    assert_eq!(said, unknown(w, &registry, "no-such-journal", rest), "{rest}");
+                }
+                for rest in RESTS.into_iter().filter(|rest| *rest != "/entries") {
+                    let said = unknown(w, &controller, name, rest).replace(&format!("{plain:?}"), "NAME");
+                    assert_eq!(said, unknown(w, &controller, "no-such-journal", rest), "{rest}");
+                }
+            },
+        );
         world.check(&format!("{name} is read by an auditor"), |w| {
             for rest in ["", "/receipts/0", "/checkpoint", "/range?first=0&count=1", "/export"] {
                 assert_eq!(w.get(&auditor, &format!("/v1/journals/{name}{rest}")).status, 200, "{rest}");
@@ -97,7 +122,8 @@ fn own_journals(world: &World) {
     world.check("a register's list has its own journals only", |w| {
         for who in [&registry, &controller] {
             let list = w.get(who, "/v1/journals").json();
-            let names: Vec<_> = list.as_array().unwrap().iter().map(|j| j["name"].as_str().unwrap()).collect();
+            let names: Vec<_> =
+                list.as_array().unwrap().iter().map(|j| j["name"].as_str().unwrap()).collect();
             assert_eq!(names, ["land-register"]);
         }
     });
@@ -189,7 +215,8 @@ fn bodies(world: &World) {
     }
     for query in ["?entries=most", "?surprise=1", "?entries=full&entries=full", "?entries=%ff"] {
         world.check(&format!("the query string {query} is malformed"), |w| {
-            w.post(&registry, &format!("{path}{query}"), JSON, one("").as_bytes()).problem(400, "malformed-request");
+            w.post(&registry, &format!("{path}{query}"), JSON, one("").as_bytes())
+                .problem(400, "malformed-request");
         });
     }
 }
@@ -228,7 +255,8 @@ fn numbers(world: &World) {
     world.check("a receipt beyond the end is not there", |w| {
         let size = w.size();
         for seq in [size, size + 1, u64::from(u32::MAX), i64::MAX as u64, u64::MAX] {
-            let detail = w.get(&registry, &w.journal(&format!("receipts/{seq}"))).problem(404, "beyond-journal");
+            let detail =
+                w.get(&registry, &w.journal(&format!("receipts/{seq}"))).problem(404, "beyond-journal");
             assert!(detail.contains(&seq.to_string()), "{detail}");
         }
     });
@@ -268,7 +296,8 @@ fn opening(world: &World) {
     let open = |name: &str, institution: &str| json!({ "name": name, "institution": institution });
     for name in ["", "own.secret", "../x", "a/b", "Upper", "1a", "a.b", &"a".repeat(64), "ж"] {
         world.check(&format!("a journal is not opened as {name:?}"), |w| {
-            w.post_json(&officer, "/v1/journals", &open(name, "land-agency")).problem(400, "malformed-request");
+            w.post_json(&officer, "/v1/journals", &open(name, "land-agency"))
+                .problem(400, "malformed-request");
         });
     }
     world.check("a journal of the appliance's own is not opened by anybody", |w| {

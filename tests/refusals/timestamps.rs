@@ -39,12 +39,14 @@ pub fn all(world: &World) {
         let path = vector.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let bytes = std::fs::read(&path).unwrap();
-        world.check(&format!("the query {name} is answered as its name says"), |w| match name.split_once('-') {
-            // Well-formed, but only the default policy is offered here.
-            Some(("good", rest)) if rest.contains("tspolicy") => rejected(w, &bytes, "unacceptedPolicy"),
-            Some(("good", _)) => granted(w, &bytes),
-            Some((failure, _)) => rejected(w, &bytes, failure),
-            None => panic!("a vector is named by what is wrong with it"),
+        world.check(&format!("the query {name} is answered as its name says"), |w| {
+            match name.split_once('-') {
+                // Well-formed, but only the default policy is offered here.
+                Some(("good", rest)) if rest.contains("tspolicy") => rejected(w, &bytes, "unacceptedPolicy"),
+                Some(("good", _)) => granted(w, &bytes),
+                Some((failure, _)) => rejected(w, &bytes, failure),
+                None => panic!("a vector is named by what is wrong with it"),
+            }
         });
     }
     problems(world, &good);
@@ -81,7 +83,12 @@ fn problems(world: &World, good: &[u8]) {
 
 fn ask(world: &World, query: &[u8]) -> (Answer, String) {
     let answer = world.post(&world.registry(), "/tsa", QUERY, query);
-    assert_eq!((answer.status, answer.kind.as_str()), (200, "application/timestamp-reply"), "{}", answer.text());
+    assert_eq!(
+        (answer.status, answer.kind.as_str()),
+        (200, "application/timestamp-reply"),
+        "{}",
+        answer.text()
+    );
     let reply = world.file(&answer.body);
     let text = openssl(&["ts", "-reply", "-text", "-in", reply.to_str().unwrap()]);
     (answer, String::from_utf8_lossy(&text).into_owned())
@@ -103,6 +110,7 @@ fn rejected(world: &World, query: &[u8], failure: &str) {
 }
 
 fn granted(world: &World, query: &[u8]) {
+    world.appliance.wait_until_ready();
     let (_, text) = ask(world, query);
     assert!(text.contains("Status: Granted.") && text.contains("Failure info: unspecified"), "{text}");
 }

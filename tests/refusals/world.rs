@@ -55,7 +55,10 @@ impl Answer {
             assert!(!said(member).trim().is_empty(), "{member} in {text}");
         }
         assert!(text.len() < 4096, "a problem of {} bytes", text.len());
-        assert!(!["/src/", "panicked", "RUST_BACKTRACE", "sqlite", "serde"].iter().any(|w| text.contains(w)), "{text}");
+        assert!(
+            !["/src/", "panicked", "RUST_BACKTRACE", "sqlite", "serde"].iter().any(|w| text.contains(w)),
+            "{text}"
+        );
         said("detail")
     }
 }
@@ -70,7 +73,12 @@ pub struct World {
 
 impl World {
     pub fn start() -> Self {
-        Self { appliance: Appliance::start(), failed: RefCell::default(), checks: Cell::new(0), made: Cell::new(0) }
+        Self {
+            appliance: Appliance::start(),
+            failed: RefCell::default(),
+            checks: Cell::new(0),
+            made: Cell::new(0),
+        }
     }
 
     /// One sentence that must hold.
@@ -150,7 +158,15 @@ impl World {
     /// `curl` as `who`, or what it said when there was no answer.
     pub fn try_curl(&self, who: Option<&Who>, arguments: &[&str]) -> Result<Answer, String> {
         let mut command = Command::new("curl");
-        command.args(["-sS", "--max-time", "40", "--path-as-is", "--globoff", "-w", "\n%{http_code} %{content_type}"]);
+        command.args([
+            "-sS",
+            "--max-time",
+            "40",
+            "--path-as-is",
+            "--globoff",
+            "-w",
+            "\n%{http_code} %{content_type}",
+        ]);
         command.args(["--cacert", self.appliance.env("PECHAT_CA")]);
         if let Some(who) = who {
             command.arg("--cert").arg(&who.cert).arg("--key").arg(&who.key);
@@ -193,9 +209,16 @@ impl World {
 
     /// A stamp and a seal as any register makes them.
     pub fn works(&self) {
+        // A busy machine may lose its time sources for a moment.
+        self.appliance.wait_until_ready();
         let (registry, query) = (self.registry(), query(&["-sha256", "-digest", &"a5".repeat(32), "-cert"]));
         let reply = self.post(&registry, "/tsa", "application/timestamp-query", &query);
-        assert_eq!((reply.status, reply.kind.as_str()), (200, "application/timestamp-reply"), "{}", reply.text());
+        assert_eq!(
+            (reply.status, reply.kind.as_str()),
+            (200, "application/timestamp-reply"),
+            "{}",
+            reply.text()
+        );
         let (reply, query) = (self.file(&reply.body), self.file(&query));
         let mut verify = Command::new("openssl");
         verify.args(["ts", "-verify", "-queryfile"]).arg(query).arg("-in").arg(reply);
