@@ -13,16 +13,23 @@ SOAK_ROUNDS ?= 300
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PECHAT := $(TARGET)/release/pechat
 
-# command:package, as Debian 12 names them
+# command:package, as Debian 12 names them; py.NAME is a module of Python
 BUILD_NEEDS := cc:build-essential
 DEMO_NEEDS := softhsm2-util:softhsm2 chronyd:chrony openssl:openssl python3:python3 curl:curl
 TEST_NEEDS := strace:strace osslsigncode:osslsigncode jarsigner:default-jdk-headless systemd-analyze:systemd \
-              pip3:python3-pip
+              py.ensurepip:python3-venv
+# Python peers of the interop tests, in a virtual environment of their own
+VENV := $(TARGET)/interop-venv
+PEERS := rfc3161-client==1.0.9 requests pyhanko==0.38.0 pyhanko[async-http] pyhanko-cli
 
 define install
 missing=()
 for need in $(1); do
-  PATH="$$PATH:/usr/sbin:/sbin" command -v "$${need%%:*}" >/dev/null || missing+=("$${need##*:}")
+  have=$${need%%:*}
+  case $$have in
+    py.*) python3 -c "import $${have#py.}" 2>/dev/null || missing+=("$${need##*:}") ;;
+    *) PATH="$$PATH:/usr/sbin:/sbin" command -v "$$have" >/dev/null || missing+=("$${need##*:}") ;;
+  esac
 done
 if (( $${#missing[@]} )); then
   line="apt-get install -y --no-install-recommends $${missing[*]}"
@@ -42,9 +49,13 @@ help: ## This list
 
 setup: ## Install what demo and tests need (as root), or print the line that does
 	@$(call install,$(BUILD_NEEDS) $(DEMO_NEEDS) $(TEST_NEEDS))
-	# A Python peer of the interop tests; they say "skipped" without it.
-	python3 -c 'import rfc3161_client' 2>/dev/null || pip3 install --quiet --break-system-packages rfc3161-client ||
-	  echo "rfc3161-client could not be installed; its interop test will say so"
+	if [[ "$$(cat $(VENV)/peers 2>/dev/null)" != "$(PEERS)" ]]; then
+	  { python3 -m venv $(VENV) && $(VENV)/bin/pip install --quiet --disable-pip-version-check $(PEERS) &&
+	    echo "$(PEERS)" > $(VENV)/peers; } || {
+	    rm -rf $(VENV)
+	    echo "the Python peers could not be installed; their interop tests say \"skipped\", or fail in CI"
+	  }
+	fi
 
 setup-demo:
 	@$(call install,$(BUILD_NEEDS) $(DEMO_NEEDS))
@@ -97,7 +108,8 @@ fuzz: ## FUZZ_SECONDS in total over every parser of outside bytes
 	done
 
 bench: ## One line a figure, with limit, ratio and this disk's fsync
-	@cargo bench --locked
+	@cargo build --release --locked -p hsm-test
+	cargo bench --locked --bench appliance
 
 soak: ## SOAK_ROUNDS kill -9 of either process while a register seals
 	@PECHAT_CRASH_ROUNDS=$(SOAK_ROUNDS) cargo test --release --locked --test crash -- --nocapture

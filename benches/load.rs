@@ -25,13 +25,16 @@ impl Peer {
         for root in CertificateDer::pem_file_iter(ca).expect("CA file") {
             roots.add(root.expect("CA certificate")).expect("usable CA");
         }
-        let chain = CertificateDer::pem_file_iter(cert).expect("certificate file").map(|c| c.expect("certificate"));
-        let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("protocol versions")
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain.collect(), PrivateKeyDer::from_pem_file(key).expect("key file"))
-            .expect("client identity");
+        let chain =
+            CertificateDer::pem_file_iter(cert).expect("certificate file").map(|c| c.expect("certificate"));
+        let config = rustls::ClientConfig::builder_with_provider(Arc::new(
+            rustls::crypto::aws_lc_rs::default_provider(),
+        ))
+        .with_safe_default_protocol_versions()
+        .expect("protocol versions")
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain.collect(), PrivateKeyDer::from_pem_file(key).expect("key file"))
+        .expect("client identity");
         let address = url.strip_prefix("https://").expect("an https URL").trim_end_matches('/').to_owned();
         Self { address, tls: Arc::new(config).into() }
     }

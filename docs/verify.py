@@ -41,8 +41,8 @@ def verify(args, place):
     climb("head in checkpoint", sha(b"\0" + head), int(index[6:]), int(root_size), map(b64, root_path), root_hash)
     values = {(n, b64(value)[:4]): b64(value)[4:] for _, n, value in map(str.split, lines.splitlines())}
     spki = b64("".join(open(args.head_key).read().split("-----")[2].split()))
-    for file, kind in ("signature", b"\2" + spki), ("token", b"\xffrfc3161"):
-        value = values.get((name, sha(name.encode() + b"\n" + kind)[:4]))
+    for file, key in ("signature", spki), ("token", name.encode() + b"\n\xffrfc3161"):
+        value = values.get((name, sha(key)[:4]))
         need(value, f"the checkpoint has no {file} line of this key")
         open(place + file, "wb").write(value)
     open(place + "body", "wb").write(body.encode() + b"\n")

@@ -26,6 +26,8 @@ enum Command {
     CheckConfig(commands::check_config::CheckConfigArgs),
     /// Verify receipts, journal exports and tokens with files and public keys alone.
     Verify(commands::verify::VerifyArgs),
+    /// Take journals away, verify, compare and reconcile them from an auditor's side.
+    Audit(commands::audit::AuditArgs),
     /// Stamp files and seal records from a register's side.
     Client(commands::client::ClientArgs),
     /// Say in one screen how a running appliance is.
@@ -44,6 +46,7 @@ pub fn run() -> ExitCode {
         Command::Init(args) => finish(commands::init::run(args)),
         Command::CheckConfig(args) => finish(commands::check_config::run(args)),
         Command::Verify(args) => commands::verify::run(args),
+        Command::Audit(args) => commands::audit::run(args),
         Command::Client(args) => commands::client::run(args),
         Command::Status(args) => commands::status::run(args),
         Command::Doctor(args) => commands::doctor::run(args),

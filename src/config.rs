@@ -194,7 +194,10 @@ impl Config {
             country.len() == 2 && country.iter().all(u8::is_ascii_uppercase),
             "authority.country: give two capital letters, such as BG",
         );
-        must(!self.authority.organisation.trim().is_empty(), "authority.organisation: give the registered name");
+        must(
+            !self.authority.organisation.trim().is_empty(),
+            "authority.organisation: give the registered name",
+        );
         must(self.listen.metrics.ip().is_loopback(), "listen.metrics: only a loopback address is allowed");
         must(
             self.listen.public_url.starts_with("http://") && !self.listen.public_url.ends_with('/'),

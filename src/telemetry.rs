@@ -221,7 +221,9 @@ fn word(state: &ClockState) -> &'static str {
 /// when logging is set up already.
 pub fn log_to_stderr(json: bool) {
     let filter = EnvFilter::try_from_env("PECHAT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr)
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
     let _ = if json { log.json().try_init() } else { log.try_init() };
 }

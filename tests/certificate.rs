@@ -54,7 +54,7 @@ async fn a_service_certificate_is_what_its_profile_says_to_a_stranger() {
     let leaf = pem(&record.der);
     for purpose in ["sslclient", "sslserver"] {
         let host = ["-purpose", purpose, "-verify_hostname", "registry-1.agency.example"];
-        assert_eq!(verify(&office, Environment::Test, &leaf, &host, NOW).0, true, "{purpose}");
+        assert!(verify(&office, Environment::Test, &leaf, &host, NOW).0, "{purpose}");
     }
     let text = dump(&office, &leaf);
     for line in [

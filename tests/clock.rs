@@ -247,7 +247,7 @@ fn r6_bad_headers_are_each_rejected_under_their_own_label() {
         (Mode::Short, "rejected", "short"),
     ]);
     each_is_caught(&[
-        (Mode::PacketMode(5), "rejected", "mode"),
+        (Mode::Association(5), "rejected", "mode"),
         (Mode::Version(5), "rejected", "version"),
         (Mode::Version(3), "rejected", "version"),
         (Mode::ReferenceDaysOld(3), "rejected", "reference-age"),

@@ -1,6 +1,7 @@
 //! `kill -9` of either process at any moment while a register seals: the client finishes, no record
 //! is sealed twice, none is lost, the chain verifies.
 
+#[allow(dead_code, reason = "each test uses a part of the fixture")]
 mod appliance;
 
 use std::time::Duration;
@@ -58,7 +59,8 @@ fn no_kill_loses_or_doubles_a_sealed_record() {
     assert_eq!(info["size"], sealed, "the charter and every record once: {info}");
 
     let export = appliance.path("export.bin");
-    let (status, body) = appliance.curl("PECHAT_AUDITOR_CERT", "PECHAT_AUDITOR_KEY", &[&format!("{url}/export")]);
+    let (status, body) =
+        appliance.curl("PECHAT_AUDITOR_CERT", "PECHAT_AUDITOR_KEY", &[&format!("{url}/export")]);
     assert_eq!(status, 200);
     std::fs::write(&export, body).expect("export");
     let said = run(std::process::Command::new(appliance.env("PECHAT_BIN"))

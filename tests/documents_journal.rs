@@ -261,8 +261,7 @@ fn the_formats_examples_are_what_the_code_makes() {
     let note = open_note(&e.proof.checkpoint).unwrap();
     text("checkpoint body", &note.body);
     text("head key", &e.public_key_pem());
-    let hashes =
-        [ecdsa_key_hash(&note.checkpoint.origin, &evidence::spki()), token_key_hash(&note.checkpoint.origin)];
+    let hashes = [ecdsa_key_hash(&evidence::spki()), token_key_hash(&note.checkpoint.origin)];
     bytes("key hashes", &hashes.concat());
     text("note", &e.proof.checkpoint);
     text("receipt", &e.single(1));

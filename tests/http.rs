@@ -60,6 +60,20 @@ async fn a_peer_without_a_certificate_of_ours_is_refused_in_the_handshake() {
 }
 
 #[tokio::test]
+async fn a_refused_peer_that_is_busy_sending_still_reads_why() {
+    let pki = Pki::new();
+    let listening = start(mutual(&pki), echo(), Limits::default()).await;
+    let greeting = Greeting { root: &pki.root(), credential: None, alpn: b"h2" };
+    let mut stream = handshake(listening.address, &greeting).await.unwrap();
+    for _ in 0..3 {
+        stream.write_all(&[0; 1000]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let error = stream.read(&mut [0; 1]).await.unwrap_err();
+    assert_eq!(error.to_string(), "received fatal alert: CertificateRequired");
+}
+
+#[tokio::test]
 async fn the_exact_certificate_reaches_the_handler_over_both_protocols() {
     let pki = Pki::new();
     let listening = start(mutual(&pki), echo(), Limits::default()).await;

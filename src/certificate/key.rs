@@ -71,6 +71,9 @@ struct RsaPublicKey<'a> {
     e: UintRef<'a>,
 }
 
+/// How signatures verify, octets of a point, and which kind of key it becomes.
+type Curve<Key> = (&'static dyn VerificationAlgorithm, usize, fn(Vec<u8>) -> Key);
+
 impl PublicKey {
     /// Judges a SubjectPublicKeyInfo, taken apart: algorithm and the key bits.
     pub fn new(algorithm: &AlgorithmIdentifier, bits: &[u8]) -> Result<Self, KeyFlaw> {
@@ -84,12 +87,11 @@ impl PublicKey {
     fn elliptic(algorithm: &AlgorithmIdentifier, point: &[u8]) -> Result<Self, KeyFlaw> {
         let parameters = algorithm.parameters.as_ref().ok_or(KeyFlaw::Curve)?;
         let curve: const_oid::ObjectIdentifier = parameters.decode_as().map_err(|_| KeyFlaw::Curve)?;
-        let (verifier, length, key): (&'static dyn VerificationAlgorithm, _, fn(Vec<u8>) -> Self) =
-            match curve {
-                oid::P256 => (&aws::ECDSA_P256_SHA256_ASN1, 65, Self::P256),
-                oid::P384 => (&aws::ECDSA_P384_SHA384_ASN1, 97, Self::P384),
-                _ => return Err(KeyFlaw::Curve),
-            };
+        let (verifier, length, key): Curve<Self> = match curve {
+            oid::P256 => (&aws::ECDSA_P256_SHA256_ASN1, 65, Self::P256),
+            oid::P384 => (&aws::ECDSA_P384_SHA384_ASN1, 97, Self::P384),
+            _ => return Err(KeyFlaw::Curve),
+        };
         // Uncompressed only: one key, one encoding, so that a blocklist by SPKI hash holds.
         if point.len() != length || point.first() != Some(&4) {
             return Err(KeyFlaw::Point);
@@ -177,7 +179,7 @@ const FERMAT_ROUNDS: usize = 100;
 /// Primes of the broken generator are `k * M + 65537^a mod M`, M the product of small primes, so the
 /// modulus is a power of 65537 modulo each of them: one in 2^28 honest moduli looks like that.
 fn is_roca(n: &BigUint) -> bool {
-    let is_prime = |p: &u64| (2..*p).all(|d| p % d != 0);
+    let is_prime = |p: &u64| (2..*p).all(|d| !p.is_multiple_of(d));
     (3..=167u64).filter(is_prime).all(|p| {
         let residue = (n % p).iter_u64_digits().next().unwrap_or(0);
         let powers = std::iter::successors(Some(1u64), |x| Some(x * 65537 % p));

@@ -88,7 +88,12 @@ fn examine(path: &Path) -> Report {
     let config = match Config::load(path) {
         Ok(config) => config,
         Err(error) => {
-            report.note("config", Verdict::Fail, error, "mend the file; `pechat check-config` repeats this list");
+            report.note(
+                "config",
+                Verdict::Fail,
+                error,
+                "mend the file; `pechat check-config` repeats this list",
+            );
             return report;
         }
     };
@@ -101,8 +106,16 @@ fn examine(path: &Path) -> Report {
 }
 
 fn files(report: &mut Report, config: &Config) {
-    report.check("data-dir", private(&config.data_dir, 0o700), "make it with `pechat init`, or: chmod 0700 DIR");
-    report.check("pin-file", private(&config.hsm.pin_file, 0o600), "chown it to the signer's user and chmod 0600");
+    report.check(
+        "data-dir",
+        private(&config.data_dir, 0o700),
+        "make it with `pechat init`, or: chmod 0700 DIR",
+    );
+    report.check(
+        "pin-file",
+        private(&config.hsm.pin_file, 0o600),
+        "chown it to the signer's user and chmod 0600",
+    );
     report.check(
         "hsm-module",
         std::fs::metadata(&config.hsm.module)

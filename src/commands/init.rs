@@ -63,7 +63,9 @@ pub fn run(args: InitArgs) -> Result<(), ServeError> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     refuse_second_run(&config)?;
     if args.officers.len() != 2 || args.officers[0].0 == args.officers[1].0 {
-        return Err(ServeError("two officers with different names are needed, so that nobody acts alone".into()));
+        return Err(ServeError(
+            "two officers with different names are needed, so that nobody acts alone".into(),
+        ));
     }
     let authority = authority(&config)?;
     let officers = read_requests(&args.officers, &authority)?;
@@ -116,7 +118,9 @@ fn read_requests(
     }
     keys.dedup();
     if keys.len() < officers.len() {
-        return Err(ServeError("both officers' requests are of the same key: each makes a key of his own".into()));
+        return Err(ServeError(
+            "both officers' requests are of the same key: each makes a key of his own".into(),
+        ));
     }
     Ok(read)
 }
@@ -154,7 +158,8 @@ async fn make_keys(config: &Config) -> Result<Keys, ServeError> {
     for (name, purpose) in KEYS {
         wanted.push((layout::label(name)?, purpose));
     }
-    let pinned = client::generate(layout::signer_command(config)?, &wanted).await.map_err(during("making keys"))?;
+    let pinned =
+        client::generate(layout::signer_command(config)?, &wanted).await.map_err(during("making keys"))?;
     pinned.save(&layout::keys(config)).map_err(during("pinned keys"))?;
     println!("{} keys made in HSM token {:?}", pinned.keys.len(), config.hsm.token_label);
     let how = client::How::Child(layout::serving_signer(config)?);
@@ -165,8 +170,10 @@ async fn make_keys(config: &Config) -> Result<Keys, ServeError> {
 /// entries with its first batch.
 async fn unsealed_journals(config: &Config, keys: &Keys) -> Result<Journals, ServeError> {
     let (hand, clock) = HandSet::synchronised(Duration::ZERO);
-    let untrusted =
-        ClockState::Untrusted { reason: "startup".into(), detail: "pechat init does not watch the clock".into() };
+    let untrusted = ClockState::Untrusted {
+        reason: "startup".into(),
+        detail: "pechat init does not watch the clock".into(),
+    };
     hand.set(untrusted, Duration::ZERO);
     let stamp = Arc::new(|_| -> std::pin::Pin<Box<dyn Future<Output = Result<Vec<u8>, String>> + Send>> {
         Box::pin(async { Err("nothing is stamped during pechat init".to_owned()) })
@@ -202,7 +209,10 @@ async fn certify(
     let (label, named) = (layout::label("tsu-1")?, subject("Pechat Time-Stamping Unit 1"));
     recorded(config, journals, "tsu-1", ceremony::tsu(keys, &root, &label, &named, url, now)).await?;
 
-    let issuer = Ca { label: layout::label("ca-production")?, certificate: layout::certificate(config, "ca-production")? };
+    let issuer = Ca {
+        label: layout::label("ca-production")?,
+        certificate: layout::certificate(config, "ca-production")?,
+    };
     let host = hosts.first().map_or("localhost", String::as_str);
     let (key, csr) = super::client::init::key_and_request(host).map_err(during("TLS key"))?;
     write(&config.data("tls/server.key"), key.as_bytes())?;
@@ -244,11 +254,16 @@ async fn admit_officers(
     now: UtcMicros,
 ) -> Result<Vec<PathBuf>, ServeError> {
     let issuer = open_issuer(config, keys, journals, &Directory::default())?;
+    for name in ["root", "ca-test", "ca-integration", "ca-production", "tsu-1", "server"] {
+        let made = layout::certificate(config, name)?;
+        issuer.adopt(&made, name).await.map_err(during(&format!("certificate {name}")))?;
+    }
     issuer.register(authority, "init", now).await.map_err(during("institution of the first officers"))?;
     let mut files = Vec::new();
     for application in officers {
         let name = application.name.clone();
-        let made = issuer.import_identity(application, now).await.map_err(during(&format!("officer {name}")))?;
+        let made =
+            issuer.import_identity(application, now).await.map_err(during(&format!("officer {name}")))?;
         let chain = issuer.chain(&made);
         let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
         let file = config.data(&format!("officers/{name}.pem"));
@@ -267,7 +282,8 @@ fn private_dir(path: &Path) -> Result<(), ServeError> {
 /// A new file of mode 0600, durable.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), ServeError> {
     let what = path.display().to_string();
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(during(&what))?;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(during(&what))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(during(&what))?;
     sync_dir(path.parent().unwrap_or(Path::new("/")))
 }

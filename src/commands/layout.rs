@@ -84,7 +84,10 @@ fn private(path: &Path, widest: u32) -> Result<(), ServeError> {
         )));
     }
     if meta.uid() != rustix::process::geteuid().as_raw() {
-        return Err(ServeError(format!("{} belongs to another user: chown it to the service's", path.display())));
+        return Err(ServeError(format!(
+            "{} belongs to another user: chown it to the service's",
+            path.display()
+        )));
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 /// Where the configuration is looked for unless the command line says otherwise.
 pub const CONFIG_PATH: &str = "/etc/pechat/pechat.toml";
 
+pub mod audit;
 pub mod check_config;
 pub mod client;
 pub mod demo;

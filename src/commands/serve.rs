@@ -138,7 +138,8 @@ fn open_authority(
         accepted_policies: config.timestamp.accepted_policies.clone(),
     };
     let mark = journals.last_time().unwrap_or_default().0;
-    let authority = Authority::new(unit, keys.clone(), clock.clone(), mark).map_err(during("time-stamping unit"))?;
+    let authority =
+        Authority::new(unit, keys.clone(), clock.clone(), mark).map_err(during("time-stamping unit"))?;
     authority.record_with(recorder(journals, OwnJournal::Timestamps));
     Ok(authority)
 }
@@ -192,7 +193,8 @@ async fn run_listeners(config: &Config, app: App) -> Result<(), ServeError> {
     let (stop, stopped) = watch::channel(false);
     let mut listeners = Vec::new();
     for (address, door, router) in doors {
-        let listener = TcpListener::bind(address).await.map_err(during(&format!("cannot listen on {address}")))?;
+        let listener =
+            TcpListener::bind(address).await.map_err(during(&format!("cannot listen on {address}")))?;
         let (limits, stopped) = (config.limits.clone(), stopped.clone());
         listeners.push(tokio::spawn(async move { listen(listener, door, router, &limits, stopped).await }));
     }
@@ -237,6 +239,7 @@ async fn renew_lists(issuer: Issuer) {
 }
 
 async fn note(journals: &Journals, event: serde_json::Value) -> Result<(), ServeError> {
-    let recorded = journals.record(OwnJournal::Events, layout::fresh_id(), event.to_string().into_bytes()).await;
+    let recorded =
+        journals.record(OwnJournal::Events, layout::fresh_id(), event.to_string().into_bytes()).await;
     recorded.map(|_| ()).map_err(during("journal of events"))
 }

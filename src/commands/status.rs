@@ -45,7 +45,8 @@ pub fn run(args: StatusArgs) -> ExitCode {
 /// Asks the running service over its loopback listener.
 pub fn fetch(config: &Config) -> Result<Overview, String> {
     let url = format!("http://{}/status", config.listen.metrics);
-    let agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(10))).build().new_agent();
+    let agent =
+        ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(10))).build().new_agent();
     let mut answer = agent.get(&url).call().map_err(|e| format!("nothing answers on {url}: {e}"))?;
     let text = answer.body_mut().read_to_string().map_err(|e| format!("{url}: {e}"))?;
     serde_json::from_str(&text).map_err(|e| format!("{url} answered what is not a status: {e}"))

@@ -9,15 +9,15 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::clock::UtcMicros;
-use crate::digest::{Digest, hex};
+use crate::digest::hex;
 use crate::journal::entry::Entry;
 use crate::journal::export::EXPORT_LABEL;
 use crate::journal::receipt::{MAX_RANGE_JSON, parse_ranges};
 use crate::journal::verify::{HeadFacts, TokenTime, Trust, verify_export, verify_range, verify_receipt};
 use crate::timestamp::read::token_info;
-use crate::timestamp::verify::{TokenFacts, verify_sha256, verify_token};
+use crate::timestamp::verify::{TokenFacts, verify_token};
 
-mod material;
+pub(super) mod material;
 
 use material::{Expected, Material};
 
@@ -119,14 +119,7 @@ fn with_trust(
     material: &Material,
     check: impl FnOnce(&Trust) -> Result<Proof, String>,
 ) -> Result<Proof, String> {
-    let token = |token: &[u8], imprint: &Digest| {
-        let facts = verify_sha256(token, imprint, &material.roots, None).map_err(|e| e.to_string())?;
-        Ok(TokenTime { gen_time_us: facts.gen_time_us, accuracy_us: facts.accuracy_us })
-    };
-    check(&Trust {
-        head_key_spki: material.head_key.as_deref(),
-        token: if material.roots.is_empty() { None } else { Some(&token) },
-    })
+    material::with_trust(&material.roots, material.head_key.as_deref(), check)
 }
 
 fn single(bytes: &[u8], material: &Material, trust: &Trust) -> Result<Proof, String> {

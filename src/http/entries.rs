@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Deserializer};
 
 use super::body::Object;
-use crate::digest::{Digest, hex, unhex_into};
+use crate::digest::{Digest, hex};
 use crate::journal::{JournalError, RequestId, Submission};
 
 /// Digests one request may carry.
@@ -80,29 +80,19 @@ impl<'de> Deserialize<'de> for IdText {
 
 /// 32 hex digits, or a UUID (RFC 9562 section 4) of any version.
 pub fn request_id(text: &str) -> Option<RequestId> {
-    let mut id = [0; 16];
-    if text.len() != 36 {
-        return unhex_into(text, &mut id).map(|()| RequestId(id));
-    }
-    let mut at = 0;
-    for (group, length) in text.split('-').zip([8, 4, 4, 4, 12]) {
-        if group.len() != length {
-            return None;
-        }
-        unhex_into(group, id.get_mut(at..at + length / 2)?)?;
-        at += length / 2;
-    }
-    (at == 16).then_some(RequestId(id))
+    RequestId::parse(text)
 }
 
 /// Reads `{"request_id", "digest"}` or `{"entries": [{"request_id", "digest"}, …]}`, either with an
 /// optional `expect`; unknown and repeated keys are refused.
 pub fn parse_entries(json: &[u8]) -> Result<EntriesRequest, EntriesError> {
-    let Object(wire) = serde_json::from_slice::<Object<Wire>>(json).map_err(|e| EntriesError::Malformed(e.to_string()))?;
+    let Object(wire) =
+        serde_json::from_slice::<Object<Wire>>(json).map_err(|e| EntriesError::Malformed(e.to_string()))?;
     let submissions: Vec<Submission> = match (wire.request_id, wire.digest, wire.entries) {
         (Some(id), Some(digest), None) => vec![Submission { request_id: id.0, digest }],
         (None, None, Some(entries)) => {
-            let submission = |Object(e): Object<WireEntry>| Submission { request_id: e.request_id.0, digest: e.digest };
+            let submission =
+                |Object(e): Object<WireEntry>| Submission { request_id: e.request_id.0, digest: e.digest };
             entries.into_iter().map(submission).collect()
         }
         _ => return Err(EntriesError::Form),

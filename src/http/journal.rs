@@ -18,6 +18,7 @@ use crate::digest::Digest;
 use crate::institution::InstitutionId;
 use crate::journal::receipt::HeadProof;
 use crate::journal::{JournalInfo, JournalName};
+use crate::keys::KeyPurpose;
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {
@@ -31,6 +32,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(consistency))
         .routes(routes!(export))
         .routes(routes!(root_checkpoint))
+        .routes(routes!(head_key))
 }
 
 /// A journal.
@@ -371,4 +373,18 @@ async fn export(
 )]
 pub async fn root_checkpoint(State(app): State<App>) -> Result<Response, Problem> {
     Ok(plain(app.journals.root_checkpoint().await?))
+}
+
+/// The public key that signs root checkpoints, PEM. Compare it with the one the authority published.
+#[utoipa::path(
+    get, path = "/v1/keys/journal-head", tag = "journals",
+    responses((status = 200, description = "SubjectPublicKeyInfo", body = String, content_type = "application/x-pem-file"))
+)]
+pub async fn head_key(State(app): State<App>) -> Result<Response, Problem> {
+    let unknown = || Problem::not_found("key", "journal-head");
+    let pinned = app.keys.pinned().keys.iter().find(|key| key.purpose == KeyPurpose::JournalHead);
+    let spki = app.keys.public_key_der(&pinned.ok_or_else(unknown)?.label).map_err(|_| unknown())?;
+    let pem =
+        der::pem::encode_string("PUBLIC KEY", der::pem::LineEnding::LF, &spki).map_err(|_| unknown())?;
+    Ok(([(CONTENT_TYPE, "application/x-pem-file")], pem).into_response())
 }

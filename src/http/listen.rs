@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower_service::Service;
@@ -27,6 +27,10 @@ use crate::digest::Digest;
 
 /// A TLS handshake must be finished after this.
 const HANDSHAKE: Duration = Duration::from_secs(5);
+/// A refused peer has this long to read why.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// What is read and thrown away of a refused peer's first request, bytes.
+const UNHEARD: u64 = 64 * 1024;
 /// Requests being answered at the end have this long.
 const DRAIN: Duration = Duration::from_secs(10);
 /// Longest request header, bytes.
@@ -119,7 +123,10 @@ impl Host {
                     let (fingerprint, h2) = tls::agreed(&stream);
                     self.converse(stream, Peer { address, fingerprint }, h2).await;
                 }
-                Ok(Err(error)) => tracing::info!(%address, %error, "handshake refused"),
+                Ok(Err((error, stream))) => {
+                    tracing::info!(%address, %error, "handshake refused");
+                    let _ = tokio::time::timeout(FAREWELL, part(stream)).await;
+                }
                 Err(_) => tracing::info!(%address, "handshake too slow"),
             },
         }
@@ -168,6 +175,14 @@ impl Host {
                 }
             }
         }
+    }
+}
+
+/// Closing over unread bytes resets a connection. In TLS 1.3 a peer sends its request before it learns of
+/// the refusal, and over HTTP/2 curl then reports the reset instead of "certificate required".
+async fn part(mut stream: TcpStream) {
+    if stream.shutdown().await.is_ok() {
+        let _ = tokio::io::copy(&mut stream.take(UNHEARD), &mut tokio::io::sink()).await;
     }
 }
 

@@ -102,6 +102,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/journals/{journal}/consistency", &[ReadJournal]),
     route("GET", "/v1/journals/{journal}/export", &[ReadJournal]),
     route("GET", "/v1/checkpoint", &[]),
+    route("GET", "/v1/keys/journal-head", &[]),
     route("GET", "/v1/institutions", &[ManageInstitutions, ReadCertificates]),
     route("POST", "/v1/institutions", &[ManageInstitutions]),
     route("GET", "/v1/certificates", &[ReadCertificates]),
@@ -113,6 +114,7 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/v1/certificate-requests/{id}/decision", &[AgreeToCertificate]),
     route("GET", "/v1/clock", &[ReadStatus]),
     route("GET", "/v1/hsm", &[ReadStatus]),
+    route("GET", "/v1/keys/{label}", &[]),
     route("GET", "/v1/status", &[ReadStatus]),
     route("GET", "/v1/openapi.json", &[]),
 ];

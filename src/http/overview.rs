@@ -35,8 +35,16 @@ impl Overview {
             line("version", Ok(env!("CARGO_PKG_VERSION").to_owned()), ""),
             line("clock", clock(app), "look at the sources: docs/runbooks/clock-lost.md"),
             line("hsm", hsm(app), "look at the device and the signer's log: docs/runbooks/hsm-gone.md"),
-            line("test-signature", tried(&readiness, "hsm", "signed and verified"), "docs/runbooks/hsm-gone.md"),
-            line("test-stamp", tried(&readiness, "timestamp", "recorded and stamped"), "see clock, hsm and journal"),
+            line(
+                "test-signature",
+                tried(&readiness, "hsm", "signed and verified"),
+                "docs/runbooks/hsm-gone.md",
+            ),
+            line(
+                "test-stamp",
+                tried(&readiness, "timestamp", "recorded and stamped"),
+                "see clock, hsm and journal",
+            ),
             line("journal", journal(app), "free the disk's fault, then restart: docs/runbooks/disk-error.md"),
         ];
         Self { lines }

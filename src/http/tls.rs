@@ -48,9 +48,13 @@ impl Tls {
         Ok(Self(TlsAcceptor::from(Arc::new(config(chain, key, anchors)?))))
     }
 
-    /// The handshake; whoever has no valid certificate of ours does not get past it.
-    pub(super) async fn accept(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
-        self.0.accept(stream).await
+    /// The handshake; whoever has no valid certificate of ours does not get past it. A refusal hands the
+    /// connection back: the alert that says why is on its way to the peer.
+    pub(super) async fn accept(
+        &self,
+        stream: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, (std::io::Error, TcpStream)> {
+        self.0.accept(stream).into_fallible().await
     }
 }
 

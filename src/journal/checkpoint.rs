@@ -14,8 +14,6 @@ pub const MAX_NOTE: usize = 64 * 1024;
 /// Most signature lines of one note.
 pub const MAX_LINES: usize = 32;
 
-/// C2SP signature type of an ECDSA line.
-const ECDSA: u8 = 0x02;
 /// C2SP signature type "has its own identifier", and ours for a time-stamp token.
 const OTHER: u8 = 0xff;
 const TOKEN: &[u8] = b"rfc3161";
@@ -181,7 +179,7 @@ pub fn hash_line(text: &str) -> Option<Digest> {
 pub struct NoteLine {
     /// The key's name.
     pub name: String,
-    /// First four bytes of the hash that stands for name, type and key.
+    /// C2SP's key id: the first four bytes of a hash that stands for the key.
     pub key_hash: [u8; 4],
     /// What follows: a signature or a token, DER in our lines.
     pub payload: Vec<u8>,
@@ -201,7 +199,7 @@ pub struct OpenNote {
 impl OpenNote {
     /// The line of the key with this SubjectPublicKeyInfo (DER).
     pub fn ecdsa(&self, spki_der: &[u8]) -> Option<&NoteLine> {
-        self.line(ecdsa_key_hash(&self.checkpoint.origin, spki_der))
+        self.line(ecdsa_key_hash(spki_der))
     }
 
     /// The line that carries an RFC 3161 token.
@@ -223,18 +221,18 @@ impl OpenNote {
     }
 }
 
-/// Key hash of an ECDSA line: first 4 bytes of SHA-256(name || "\n" || 0x02 || SubjectPublicKeyInfo DER).
-pub fn ecdsa_key_hash(name: &str, spki_der: &[u8]) -> [u8; 4] {
-    key_hash(name, ECDSA, spki_der)
+/// Key hash of an ECDSA line (type 0x02): first 4 bytes of SHA-256(SubjectPublicKeyInfo DER). C2SP `signed-note`
+/// leaves name and type out of it for this type alone.
+pub fn ecdsa_key_hash(spki_der: &[u8]) -> [u8; 4] {
+    first_four(Digest::of(spki_der))
 }
 
 /// Key hash of a token line: first 4 bytes of SHA-256(name || "\n" || 0xff || "rfc3161").
 pub fn token_key_hash(name: &str) -> [u8; 4] {
-    key_hash(name, OTHER, TOKEN)
+    first_four(Digest::of_parts(&[name.as_bytes(), &[b'\n', OTHER], TOKEN]))
 }
 
-fn key_hash(name: &str, kind: u8, key: &[u8]) -> [u8; 4] {
-    let hash = Digest::of_parts(&[name.as_bytes(), &[b'\n', kind], key]);
+fn first_four(hash: Digest) -> [u8; 4] {
     let [a, b, c, d, ..] = *hash.as_bytes();
     [a, b, c, d]
 }
@@ -243,7 +241,7 @@ fn key_hash(name: &str, kind: u8, key: &[u8]) -> [u8; 4] {
 /// SHA-256 of the body, the token a DER `ContentInfo` with that hash as its imprint.
 pub fn note(body: &str, origin: &str, spki_der: &[u8], signature_der: &[u8], token_der: &[u8]) -> String {
     let mut text = format!("{body}\n");
-    push_line(&mut text, origin, ecdsa_key_hash(origin, spki_der), signature_der);
+    push_line(&mut text, origin, ecdsa_key_hash(spki_der), signature_der);
     push_line(&mut text, origin, token_key_hash(origin), token_der);
     text
 }
@@ -328,6 +326,17 @@ mod tests {
         assert_eq!(open.token().unwrap().payload, b"token");
         assert_eq!(open.signatures.len(), 2);
         assert_eq!(open.text(), text);
+    }
+
+    #[test]
+    fn an_ecdsa_line_is_named_by_its_key_alone_as_c2sp_says() {
+        let digest = *Digest::of(b"key").as_bytes();
+        assert_eq!(ecdsa_key_hash(b"key"), digest[..4]);
+        let named = |c: Checkpoint| open_note(&note(&c.body(), &c.origin, b"key", b"s", b"t")).unwrap();
+        let other = Checkpoint { origin: "another.example/root".into(), ..checkpoint() };
+        let (one, other) = (named(checkpoint()), named(other));
+        assert_eq!(one.ecdsa(b"key").unwrap().key_hash, other.ecdsa(b"key").unwrap().key_hash);
+        assert_ne!(one.token().unwrap().key_hash, other.token().unwrap().key_hash);
     }
 
     #[test]

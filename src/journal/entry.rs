@@ -1,6 +1,6 @@
 //! Canonical bytes of a journal entry and of the charter that entry 0 commits to.
 
-use crate::digest::Digest;
+use crate::digest::{Digest, unhex_into};
 use crate::journal::{RequestId, checkpoint, tree};
 
 /// Length of every entry, bytes.
@@ -130,6 +130,25 @@ impl Entry {
     /// RFC 6962 leaf hash of the canonical bytes: what the tree holds and what the next entry's `prev` is.
     pub fn leaf(&self) -> Digest {
         tree::leaf_hash(&self.encode())
+    }
+}
+
+impl RequestId {
+    /// 32 hex digits, or a UUID (RFC 9562 section 4) of any version.
+    pub fn parse(text: &str) -> Option<RequestId> {
+        let mut id = [0; 16];
+        if text.len() != 36 {
+            return unhex_into(text, &mut id).map(|()| RequestId(id));
+        }
+        let mut at = 0;
+        for (group, length) in text.split('-').zip([8, 4, 4, 4, 12]) {
+            if group.len() != length {
+                return None;
+            }
+            unhex_into(group, id.get_mut(at..at + length / 2)?)?;
+            at += length / 2;
+        }
+        (at == 16).then_some(RequestId(id))
     }
 }
 

@@ -479,12 +479,14 @@ fn charter_text(origin: &str, institution: Option<&InstitutionId>, opened: UtcMi
 mod batch;
 mod canonical;
 pub mod checkpoint;
+pub mod compare;
 pub mod entry;
 pub mod export;
 mod log;
 mod lookup;
 pub mod queue;
 pub mod receipt;
+pub mod reconcile;
 pub mod record;
 mod recover;
 pub mod replay;

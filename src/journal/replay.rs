@@ -9,7 +9,7 @@ use crate::journal::tree::{self, CompactRange};
 use crate::journal::verify::{HeadFacts, Trust, VerifyError, entry_rules, verify_head};
 
 /// Entries read at once.
-const AT_ONCE: usize = 1024;
+pub(super) const AT_ONCE: usize = 1024;
 
 /// What a verified export proves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +120,17 @@ pub enum ReplayError {
 }
 
 /// Verifies a whole export, read once from front to back in constant memory.
-pub fn verify_export(mut input: impl Read, trust: &Trust) -> Result<ExportFacts, ReplayError> {
+pub fn verify_export(input: impl Read, trust: &Trust) -> Result<ExportFacts, ReplayError> {
+    visit_export(input, trust, |_, _| {})
+}
+
+/// [`verify_export`] that also shows every entry and the byte it begins at. What was shown counts only if
+/// the whole export holds: the root is compared after the last entry.
+pub fn visit_export(
+    mut input: impl Read,
+    trust: &Trust,
+    visit: impl FnMut(&Entry, u64),
+) -> Result<ExportFacts, ReplayError> {
     let (header, start) = ExportHeader::read(&mut input)?;
     let charter = Charter::parse(&header.charter).map_err(|e| ReplayError::Charter(e.to_string()))?;
     if charter.origin != header.origin {
@@ -134,7 +144,7 @@ pub fn verify_export(mut input: impl Read, trust: &Trust) -> Result<ExportFacts,
         return Err(ReplayError::Header("count"));
     }
     let mut replay = Replay::new(&header, start, proof.head.root);
-    replay.run(input)?;
+    replay.run(input, visit)?;
     let (count, first_time, last_time) = (header.count, replay.first_time, replay.time);
     Ok(ExportFacts { charter, count, first_time, last_time, proof })
 }
@@ -168,7 +178,7 @@ impl Replay {
         }
     }
 
-    fn run(&mut self, mut input: impl Read) -> Result<(), ReplayError> {
+    fn run(&mut self, mut input: impl Read, mut visit: impl FnMut(&Entry, u64)) -> Result<(), ReplayError> {
         let mut buffer = vec![0; AT_ONCE * ENTRY_BYTES];
         let mut kept = 0; // bytes of the entry before, kept in front for the sake of `blame`
         loop {
@@ -182,9 +192,12 @@ impl Replay {
                 if self.seq == self.count {
                     return Err(self.length(filled - index * ENTRY_BYTES));
                 }
-                if let Err(fault) = self.step(bytes) {
-                    let next = buffer[..filled].get((index + 1) * ENTRY_BYTES..(index + 2) * ENTRY_BYTES);
-                    return Err(self.blame(fault, bytes, next));
+                match self.step(bytes) {
+                    Ok(entry) => visit(&entry, self.offset(entry.seq)),
+                    Err(fault) => {
+                        let next = buffer[..filled].get((index + 1) * ENTRY_BYTES..(index + 2) * ENTRY_BYTES);
+                        return Err(self.blame(fault, bytes, next));
+                    }
                 }
             }
             if last {
@@ -195,7 +208,7 @@ impl Replay {
         }
     }
 
-    fn step(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+    fn step(&mut self, bytes: &[u8]) -> Result<Entry, Fault> {
         let entry = Entry::decode(bytes)?;
         if entry.journal != self.journal {
             return Err(Fault::Journal);
@@ -218,7 +231,7 @@ impl Replay {
         self.time = entry.time;
         self.newest = tree::leaf_hash(bytes);
         self.seq += 1;
-        Ok(())
+        Ok(entry)
     }
 
     fn finish(&mut self, spare: usize) -> Result<(), ReplayError> {
@@ -272,7 +285,7 @@ impl Replay {
 }
 
 /// Reads until the buffer is full or the input ends.
-fn fill(input: &mut impl Read, buffer: &mut [u8]) -> Result<usize, ExportError> {
+pub(super) fn fill(input: &mut impl Read, buffer: &mut [u8]) -> Result<usize, ExportError> {
     let mut filled = 0;
     while filled < buffer.len() {
         match input.read(&mut buffer[filled..]) {

@@ -5,12 +5,12 @@
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 
 use crate::digest::Digest;
-use crate::journal::checkpoint::{Checkpoint, Head, NoteError, open_note};
+use crate::journal::checkpoint::{Checkpoint, Head, NoteError, OpenNote, open_note};
 use crate::journal::entry::{Entry, EntryKind, journal_id};
 use crate::journal::receipt::{HeadProof, RangeReceipt, ReceiptError, parse_single};
 use crate::journal::tree::{self, ProofError};
 
-pub use crate::journal::replay::{ExportFacts, Fault, ReplayError, verify_export};
+pub use crate::journal::replay::{ExportFacts, Fault, ReplayError, verify_export, visit_export};
 
 /// genTime's unit when a token leaves accuracy and fraction out, microseconds.
 const WHOLE_SECOND: u64 = 1_000_000;
@@ -253,6 +253,18 @@ pub fn verify_head(proof: &HeadProof, trust: &Trust) -> Result<HeadFacts, Verify
     let index = proof.root_index;
     tree::verify_inclusion(&leaf, index, checkpoint.size, &proof.root_path, &checkpoint.root)
         .map_err(|reason| VerifyError::RootPath { index, reason })?;
+    let stamped = check_note(&note, trust)?;
+    Ok(HeadFacts { head, checkpoint, signed: trust.head_key_spki.is_some(), stamped })
+}
+
+/// Verifies a root checkpoint alone: signature and token.
+pub fn verify_checkpoint(text: &str, trust: &Trust) -> Result<(Checkpoint, Option<TokenTime>), VerifyError> {
+    let note = open_note(text)?;
+    let stamped = check_note(&note, trust)?;
+    Ok((note.checkpoint, stamped))
+}
+
+fn check_note(note: &OpenNote, trust: &Trust) -> Result<Option<TokenTime>, VerifyError> {
     if let Some(spki) = trust.head_key_spki {
         let line = note.ecdsa(spki).ok_or(VerifyError::Signature("is not one of the trusted head key"))?;
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, spki)
@@ -263,7 +275,7 @@ pub fn verify_head(proof: &HeadProof, trust: &Trust) -> Result<HeadFacts, Verify
         let line = note.token().ok_or_else(|| VerifyError::Token("there is none".into()))?;
         check(&line.payload, &Digest::of(note.body.as_bytes())).map_err(VerifyError::Token)
     });
-    Ok(HeadFacts { head, checkpoint, signed: trust.head_key_spki.is_some(), stamped: stamped.transpose()? })
+    stamped.transpose()
 }
 
 /// The token covers the entry, so the entry's earliest true time cannot lie after the token's latest.

@@ -14,7 +14,7 @@ use super::SignerError;
 use super::pin::PinSource;
 use super::pkcs11::{CallClass, HsmError, Module, Token};
 use super::pool::{Answers, Pool, WantedKey};
-use super::process::{end, say, harden};
+use super::process::{end, harden, say};
 use super::watchdog::Watchdog;
 use crate::digest::Digest;
 use crate::keys::wire::{

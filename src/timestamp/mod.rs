@@ -11,6 +11,7 @@ pub mod chain;
 pub mod read;
 pub mod reply;
 pub mod request;
+pub mod revocation;
 mod tlv;
 mod token;
 mod unit;

@@ -146,6 +146,11 @@ pub fn token_info(token: &[u8]) -> Result<TokenInfo, UnreadableToken> {
     TokenParts::read(token).map(|parts| parts.info)
 }
 
+/// The certificates a token holds, DER; nothing is verified.
+pub fn token_certificates(token: &[u8]) -> Result<Vec<Vec<u8>>, UnreadableToken> {
+    TokenParts::read(token).map(|parts| parts.certificates.into_iter().map(<[u8]>::to_vec).collect())
+}
+
 fn expect(reader: &mut Reader<'_>, oid: &[u8], otherwise: &'static str) -> Result<(), UnreadableToken> {
     let found = reader.element(tag::OID)?;
     if found.whole == oid { Ok(()) } else { Err(UnreadableToken::Unsupported(otherwise)) }

@@ -20,7 +20,11 @@ impl Appliance {
         let dir = tempfile::tempdir().expect("a directory");
         run(Command::new(PECHAT).args(["demo", "--setup-only", "--dir"]).arg(dir.path().join("demo")));
         let text = std::fs::read_to_string(dir.path().join("demo/env")).expect("demo/env");
-        let env = text.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.into(), unquoted(v))).collect();
+        let env = text
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(k, v)| (k.into(), unquoted(v)))
+            .collect();
         Self { dir, env, serve: None }
     }
 
@@ -93,7 +97,11 @@ impl Appliance {
 
     /// Starts `pechat serve` again; returns at once.
     pub fn start_serve(&mut self) {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.path("serve.log")).expect("a log");
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.path("serve.log"))
+            .expect("a log");
         let mut command = Command::new(PECHAT);
         command.arg("serve").arg("--config").arg(self.config());
         self.serve = Some(command.stdin(Stdio::null()).stderr(log).spawn().expect("pechat serve"));
@@ -120,7 +128,10 @@ impl Drop for Appliance {
         if std::thread::panicking() {
             let log = self.log();
             let lines: Vec<_> = log.lines().collect();
-            eprintln!("last lines of the service's log:\n{}", lines[lines.len().saturating_sub(15)..].join("\n"));
+            eprintln!(
+                "last lines of the service's log:\n{}",
+                lines[lines.len().saturating_sub(15)..].join("\n")
+            );
         }
         if let Some(mut child) = self.serve.take() {
             kill(child.id(), rustix::process::Signal::TERM);
@@ -182,6 +193,7 @@ fn unquoted(value: &str) -> String {
 
 /// Writes `count` register records, one JSON object a line.
 pub fn write_records(path: &Path, count: usize) {
-    let lines: String = (0..count).map(|n| format!("{{\"parcel\":{n},\"owner\":\"owner {}\"}}\n", n % 97)).collect();
+    let lines: String =
+        (0..count).map(|n| format!("{{\"parcel\":{n},\"owner\":\"owner {}\"}}\n", n % 97)).collect();
     std::fs::write(path, lines).expect("records");
 }

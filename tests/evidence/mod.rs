@@ -81,6 +81,16 @@ impl Evidence {
 
     /// Seals any entries, also false ones: what an appliance with bad intent could do.
     pub fn of(entries: Vec<Entry>, charter: String, stamp: impl FnOnce(&str) -> Vec<u8>) -> Evidence {
+        Self::within(entries, charter, (ROOT_INDEX, 6), stamp)
+    }
+
+    /// The same with another place: leaf of the head, and leaves of the root log.
+    pub fn within(
+        entries: Vec<Entry>,
+        charter: String,
+        place: (u64, u8),
+        stamp: impl FnOnce(&str) -> Vec<u8>,
+    ) -> Evidence {
         let leaves: Vec<_> = entries.iter().map(Entry::leaf).collect();
         let head = Head {
             origin: ORIGIN.into(),
@@ -88,25 +98,18 @@ impl Evidence {
             root: root_of(&leaves),
             after: Digest::of(b"token before"),
         };
-        Self::under(head.text(), entries, charter, stamp)
-    }
-
-    fn under(
-        head: String,
-        entries: Vec<Entry>,
-        charter: String,
-        stamp: impl FnOnce(&str) -> Vec<u8>,
-    ) -> Evidence {
-        let mut root: Vec<_> = (0..6u8).map(|i| leaf_hash(&[i])).collect();
-        root[ROOT_INDEX as usize] = leaf_hash(head.as_bytes());
-        let checkpoint = Checkpoint { origin: format!("{SITE}/root"), size: 6, root: root_of(&root) };
+        let (head, (root_index, size)) = (head.text(), place);
+        let mut root: Vec<_> = (0..size).map(|i| leaf_hash(&[i])).collect();
+        root[root_index as usize] = leaf_hash(head.as_bytes());
+        let size = u64::from(size);
+        let checkpoint = Checkpoint { origin: format!("{SITE}/root"), size, root: root_of(&root) };
         let body = checkpoint.body();
         let key = key();
         let signature: Signature = key.sign(body.as_bytes());
         let token = stamp(&body);
         let checkpoint = note(&body, &checkpoint.origin, &spki(), signature.to_der().as_bytes(), &token);
-        let root_path = inclusion_path(ROOT_INDEX, 6, read(&root)).unwrap();
-        let proof = HeadProof { head, root_index: ROOT_INDEX, root_path, checkpoint };
+        let root_path = inclusion_path(root_index, size, read(&root)).unwrap();
+        let proof = HeadProof { head, root_index, root_path, checkpoint };
         Evidence { charter, entries, proof, key }
     }
 

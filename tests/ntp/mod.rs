@@ -29,7 +29,7 @@ pub enum Mode {
     /// A clean answer with one header field changed.
     Stratum(u8),
     Leap(u8),
-    PacketMode(u8),
+    Association(u8),
     Version(u8),
     Precision(i8),
     ZeroTransmit,
@@ -162,7 +162,7 @@ fn answer(socket: &UdpSocket, client: SocketAddr, mode: Mode, truth: &Reply, arr
         Mode::FirstAnswerLate => send(good),
         Mode::Stratum(stratum) => send(Reply { stratum, ..good }),
         Mode::Leap(leap) => send(Reply { leap_version_mode: (leap, 4, 4), ..good }),
-        Mode::PacketMode(mode) => send(Reply { leap_version_mode: (0, 4, mode), ..good }),
+        Mode::Association(mode) => send(Reply { leap_version_mode: (0, 4, mode), ..good }),
         Mode::Version(version) => send(Reply { leap_version_mode: (0, version, 4), ..good }),
         Mode::Precision(precision) => send(Reply { precision, ..good }),
         Mode::ZeroTransmit => send(Reply { transmit: 0, ..good }),

@@ -11,6 +11,8 @@ use super::settings::Settings;
 
 /// Longest answer read: a journal's export may be large, everything else is far below.
 const ANSWER_LIMIT: u64 = 4 << 30;
+/// A download must be finished after this.
+const DOWNLOAD: Duration = Duration::from_secs(3600);
 
 /// Keep-alive connections to one appliance. Cheap to clone, usable from several threads.
 #[derive(Clone)]
@@ -145,6 +147,18 @@ impl Connection {
         let url = format!("{}{path}", self.base);
         let answer = self.agent.get(&url).call();
         read(url, answer)
+    }
+
+    /// GET of `path` into `out`, of any length; gives the bytes written. Takes at most an hour.
+    pub fn download(&self, path: &str, out: &mut impl std::io::Write) -> Result<u64, RequestError> {
+        let url = format!("{}{path}", self.base);
+        let asked = self.agent.get(&url).config().timeout_global(Some(DOWNLOAD)).build().call();
+        let mut answer = asked.map_err(|e| failure(&url, e))?;
+        if !answer.status().is_success() {
+            return Err(read(url.clone(), Ok(answer))?.refusal(&url));
+        }
+        let copied = std::io::copy(&mut answer.body_mut().as_reader(), out);
+        copied.map_err(|e| RequestError::Unreachable { url, reason: e.to_string() })
     }
 
     /// POST of `body` to `path`.

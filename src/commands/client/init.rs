@@ -26,7 +26,7 @@ use super::{ClientError, at, random};
 /// Arguments of `pechat client init`. What is not given is asked for at the terminal.
 #[derive(Debug, Args)]
 pub struct InitArgs {
-    /// Address of the appliance, e.g. https://seal.example.gov:8443
+    /// Address of the appliance, e.g. `https://seal.example.gov:8443`
     #[arg(long)]
     pub url: Option<String>,
     /// The appliance's root certificate (PEM), handed over by its operator

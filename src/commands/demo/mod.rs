@@ -16,7 +16,7 @@ use clap::Args;
 
 use super::client::ClientError;
 use super::client::http::RequestError;
-use place::Place;
+use place::{Place, Ports};
 
 /// Arguments of `pechat demo`.
 #[derive(Debug, Args)]
@@ -152,7 +152,8 @@ fn demonstrate(args: &DemoArgs) -> Result<(), DemoError> {
     refuse_second(&args.dir)?;
     let mut narrator = Narrator::new();
     let place = Place::prepare(&args.dir)?;
-    let mut appliance = setup::start(place, &mut narrator)?;
+    let ports = Ports::find(!args.setup_only)?;
+    let mut appliance = setup::start(place, ports, &mut narrator)?;
     if args.setup_only {
         appliance.processes.leave_running();
         return Ok(());

@@ -128,15 +128,18 @@ impl Place {
 }
 
 impl Ports {
-    /// The usual ports where they are free, others where they are not.
-    pub fn find() -> Result<Ports, DemoError> {
+    /// The `usual` ports where they are free, others where they are not. Appliances that start at the same
+    /// moment would find the same usual ports free.
+    pub fn find(usual: bool) -> Result<Ports, DemoError> {
+        let wish = |port| if usual { port } else { 0 };
         let mut taken = Vec::new();
-        let mut tcp = |wanted| free(wanted, &mut taken, |p| Ok(TcpListener::bind(p)?.local_addr()?.port()));
+        let mut tcp =
+            |wanted| free(wish(wanted), &mut taken, |p| Ok(TcpListener::bind(p)?.local_addr()?.port()));
         let (api, public, metrics) = (tcp(8443)?, tcp(8080)?, tcp(9464)?);
         let mut ntp = [0; NTP_SERVERS];
         let mut taken = Vec::new();
         for (port, wanted) in ntp.iter_mut().zip(11_123..) {
-            *port = free(wanted, &mut taken, |p| Ok(UdpSocket::bind(p)?.local_addr()?.port()))?;
+            *port = free(wish(wanted), &mut taken, |p| Ok(UdpSocket::bind(p)?.local_addr()?.port()))?;
         }
         Ok(Ports { api, public, metrics, ntp })
     }
@@ -147,16 +150,12 @@ fn free(
     taken: &mut Vec<u16>,
     bind: impl Fn((Ipv4Addr, u16)) -> io::Result<u16>,
 ) -> Result<u16, DemoError> {
-    let port = bind((Ipv4Addr::LOCALHOST, wanted))
-        .or_else(|_| {
-            loop {
-                match bind((Ipv4Addr::LOCALHOST, 0)) {
-                    Ok(port) if taken.contains(&port) => continue,
-                    other => break other,
-                }
-            }
-        })
-        .map_err(|e| DemoError::file(Path::new("a loopback port"), e))?;
+    let any = || bind((Ipv4Addr::LOCALHOST, 0));
+    let mut port = bind((Ipv4Addr::LOCALHOST, wanted)).or_else(|_| any());
+    while port.as_ref().is_ok_and(|port| taken.contains(port)) {
+        port = any();
+    }
+    let port = port.map_err(|e| DemoError::file(Path::new("a loopback port"), e))?;
     taken.push(port);
     Ok(port)
 }

@@ -176,6 +176,10 @@ mod tests {
         let env =
             env_text(&[("PECHAT_SERVE_PID", pid.to_string()), ("PECHAT_NTP_PIDS", foreign.to_string())]);
         place.write("env", env).unwrap();
+        // A command line is empty for a moment while the new program is being set up.
+        while !has_argument(pid, &script) || !has_argument(foreign, "60") {
+            sleep(Duration::from_millis(5));
+        }
         assert_eq!(running(&place), [pid]);
         assert_eq!(stop_recorded(&place), 1);
         assert_eq!(ours.ended(), Some("ours"));

@@ -55,10 +55,9 @@ impl Appliance {
 }
 
 /// Everything up to the point where a register can begin to work; writes `env`.
-pub fn start(place: Place, narrator: &mut Narrator) -> Result<Appliance, DemoError> {
+pub fn start(place: Place, ports: Ports, narrator: &mut Narrator) -> Result<Appliance, DemoError> {
     let module = module()?;
     let program = std::env::current_exe().map_err(|e| DemoError::file(Path::new("this program"), e))?;
-    let ports = Ports::find()?;
     let mut processes = Started::default();
     token(&place, narrator)?;
     let ntp = time_sources(&place, &ports, &mut processes)?;

@@ -10,7 +10,9 @@ use der::{Decode, Encode, Reader, SliceReader, Tag, Tagged};
 use super::VerifyArgs;
 use crate::digest::{Digest, hex, unhex_into};
 use crate::journal::entry::Entry;
+use crate::journal::verify::{TokenTime, Trust};
 use crate::timestamp::request::Hash;
+use crate::timestamp::verify::verify_sha256;
 
 /// Trusted keys and expectations, loaded and checked.
 pub struct Material {
@@ -20,6 +22,15 @@ pub struct Material {
     pub head_key: Option<Vec<u8>>,
     /// What the evidence should be about.
     pub expected: Expected,
+}
+
+/// Runs a check that trusts these roots and this head key; without roots no token is judged.
+pub fn with_trust<R>(roots: &[Vec<u8>], head_key: Option<&[u8]>, check: impl FnOnce(&Trust) -> R) -> R {
+    let token = |token: &[u8], imprint: &Digest| {
+        let facts = verify_sha256(token, imprint, roots, None).map_err(|e| e.to_string())?;
+        Ok(TokenTime { gen_time_us: facts.gen_time_us, accuracy_us: facts.accuracy_us })
+    };
+    check(&Trust { head_key_spki: head_key, token: if roots.is_empty() { None } else { Some(&token) } })
 }
 
 /// What the evidence should be about.
@@ -72,7 +83,7 @@ fn read(path: &PathBuf) -> Result<Vec<u8>, String> {
 }
 
 /// All certificates of a PEM file, DER.
-fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, String> {
+pub fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, String> {
     const END: &str = "-----END CERTIFICATE-----";
     let bad = || format!("{} holds no PEM certificates", path.display());
     let text = fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
@@ -82,7 +93,8 @@ fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, String> {
     pem.iter().map(|p| der::pem::decode_vec(p.as_bytes()).map(|(_, der)| der).map_err(|_| bad())).collect()
 }
 
-fn public_key(path: &Path) -> Result<Vec<u8>, String> {
+/// A PEM public key, SubjectPublicKeyInfo DER.
+pub fn public_key(path: &Path) -> Result<Vec<u8>, String> {
     let pem = fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
     match der::pem::decode_vec(&pem) {
         Ok(("PUBLIC KEY", spki)) => Ok(spki),
