@@ -113,7 +113,8 @@ async fn answer_to(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: 
     stream.write_all(request).await.unwrap();
     stream.flush().await.unwrap();
     let mut part = vec![0; 8192];
-    let count = timeout(PATIENCE, stream.read(&mut part)).await.expect("an answer").unwrap();
+    let count =
+        timeout(PATIENCE, stream.read(&mut part)).await.expect("an answer").expect("an answer, not a reset");
     String::from_utf8_lossy(&part[..count]).into_owned()
 }
 

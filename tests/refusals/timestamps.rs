@@ -110,6 +110,7 @@ fn rejected(world: &World, query: &[u8], failure: &str) {
 }
 
 fn granted(world: &World, query: &[u8]) {
+    world.appliance.wait_until_ready();
     let (_, text) = ask(world, query);
     assert!(text.contains("Status: Granted.") && text.contains("Failure info: unspecified"), "{text}");
 }
