@@ -114,7 +114,6 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/v1/certificate-requests/{id}/decision", &[AgreeToCertificate]),
     route("GET", "/v1/clock", &[ReadStatus]),
     route("GET", "/v1/hsm", &[ReadStatus]),
-    route("GET", "/v1/keys/{label}", &[]),
     route("GET", "/v1/status", &[ReadStatus]),
     route("GET", "/v1/openapi.json", &[]),
 ];

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -32,7 +32,6 @@ pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(clock))
         .routes(routes!(hsm))
-        .routes(routes!(key))
         .routes(routes!(status))
         .routes(routes!(openapi))
 }
@@ -90,20 +89,6 @@ fn hsm_of(app: &App) -> Hsm {
 #[utoipa::path(get, path = "/v1/hsm", tag = "status", responses((status = 200, body = Object)))]
 async fn hsm(State(app): State<App>) -> axum::Json<Hsm> {
     axum::Json(hsm_of(&app))
-}
-
-/// A pinned public key, PEM SubjectPublicKeyInfo: what a client checks checkpoints with.
-#[utoipa::path(
-    get, path = "/v1/keys/{label}", tag = "status", params(("label" = String, Path, description = "Key label, e.g. `journal-head`")),
-    responses((status = 200, content_type = "application/x-pem-file", body = String))
-)]
-async fn key(State(app): State<App>, Path(label): Path<String>) -> Result<Response, Problem> {
-    let unknown =
-        |_| Problem::new(404, "unknown-key", format!("no key {label:?} is pinned"), "Ask for journal-head.");
-    let spki = KeyLabel::new(&label).and_then(|label| app.keys.public_key_der(&label)).map_err(unknown)?;
-    let pem = der::pem::encode_string("PUBLIC KEY", der::pem::LineEnding::LF, &spki)
-        .map_err(|_| Problem::internal())?;
-    Ok(([(CONTENT_TYPE, "application/x-pem-file")], pem).into_response())
 }
 
 /// Everything `pechat status` shows.
