@@ -4,7 +4,6 @@
 //! Each round: stage what is queued → extend the trees → one record, one fdatasync → read it back
 //! and recompute every root by [`Replica`] → only now tell the sealer and whoever waits.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -13,14 +12,16 @@ use tokio::sync::{oneshot, watch};
 
 use super::canonical::{EntryBytes, head_text};
 use super::entry::EntryKind;
+use super::index::Ids;
 use super::log::{AppendError, Log, Place};
 use super::queue::{Command, Placed, Queue, SealOutcome, Work};
 use super::record::{Group, Record, SLOT_BYTES, Section, push_section};
 use super::replica::Replica;
+use super::snapshots::{Cut, Snapshots};
 use super::state::{Journal, Seal, Shared};
 use super::tree::leaf_hash;
 use super::visible::Visible;
-use super::{JournalError, JournalInfo, Recorded, RequestId};
+use super::{JournalError, JournalInfo, Recorded};
 use crate::clock::{Clock, UtcMicros};
 use crate::digest::Digest;
 use crate::institution::InstitutionId;
@@ -44,7 +45,6 @@ pub struct Target {
 /// What only the sequencer knows of a journal.
 pub(super) struct Line {
     pub(super) journal: Arc<Journal>,
-    pub(super) index: HashMap<RequestId, u64>,
     pub(super) next: u64,
     pub(super) prev: Digest,
     /// Position of its group in the batch being built.
@@ -104,11 +104,15 @@ pub struct Sequencer {
     log: Log,
     clock: Clock,
     replica: Replica,
+    pub(super) ids: Ids,
+    snapshots: Snapshots,
     target: watch::Sender<Target>,
     pub(super) lines: Vec<Line>,
     after: Digest,
     sealed: u64,
     awaiting: Vec<Waiter>,
+    /// Bytes of log since the last round.
+    written: u64,
 }
 
 impl Sequencer {
@@ -119,25 +123,37 @@ impl Sequencer {
         log: Log,
         clock: Clock,
         replica: Replica,
+        ids: Ids,
+        snapshots: Snapshots,
         target: watch::Sender<Target>,
     ) -> Sequencer {
         let (after, sealed) = (replica.after(), replica.sealed());
         let (lines, awaiting) = (Vec::new(), Vec::new());
-        Sequencer { shared, queue, log, clock, replica, target, lines, after, sealed, awaiting }
+        Sequencer {
+            shared,
+            queue,
+            log,
+            clock,
+            replica,
+            ids,
+            snapshots,
+            target,
+            lines,
+            after,
+            sealed,
+            awaiting,
+            written: 0,
+        }
     }
 
     /// Adds a recovered journal; in the order of numbers.
-    pub fn adopt(
-        &mut self,
-        journal: Arc<Journal>,
-        index: HashMap<RequestId, u64>,
-    ) -> Result<(), JournalError> {
+    pub fn adopt(&mut self, journal: Arc<Journal>) -> Result<(), JournalError> {
         let next = journal.size();
         let prev = match next.checked_sub(1) {
             Some(last) => journal.tree.read(0, last)?,
             None => Digest::of(journal.charter.as_bytes()),
         };
-        self.lines.push(Line { journal, index, next, prev, staged: None });
+        self.lines.push(Line { journal, next, prev, staged: None });
         Ok(())
     }
 
@@ -147,6 +163,19 @@ impl Sequencer {
         self.announce();
         while let Some(work) = self.queue.take() {
             self.round(work);
+            self.after_round();
+        }
+        if self.shared.failure().is_none() {
+            let Sequencer { snapshots, mut ids, log, lines, replica, .. } = self;
+            snapshots.stop(&mut ids, || cut(&log, &lines, &replica));
+        }
+    }
+
+    /// Between two batches everything in memory is durable: a moment for a snapshot.
+    fn after_round(&mut self) {
+        if self.shared.failure().is_none() && self.written > 0 {
+            let Sequencer { snapshots, ids, log, lines, replica, .. } = self;
+            snapshots.after_record(std::mem::take(&mut self.written), ids, || cut(log, lines, replica));
         }
     }
 
@@ -243,6 +272,7 @@ impl Sequencer {
         }
         let begun = Instant::now();
         let place = self.log.append(&payload).map_err(|e| self.judge(e))?;
+        self.written += payload.len() as u64;
         let counters = &self.shared.counters;
         counters.fsyncs.fetch_add(1, Ordering::Relaxed);
         counters.last_fsync_us.store(begun.elapsed().as_micros() as u64, Ordering::Relaxed);
@@ -374,6 +404,17 @@ impl Sequencer {
         for waiter in self.awaiting.drain(..) {
             let _ = waiter.reply.send(Err(error.clone()));
         }
+    }
+}
+
+fn cut(log: &Log, lines: &[Line], replica: &Replica) -> Cut {
+    Cut {
+        position: log.position(),
+        journals: lines.iter().map(|line| (Arc::clone(&line.journal), line.next)).collect(),
+        root: replica.root(),
+        after: replica.after(),
+        sealed: replica.sealed(),
+        unsealed: replica.unsealed(),
     }
 }
 

@@ -15,6 +15,7 @@ use super::JournalError;
 use super::record::{self, HEADER_BYTES, Header, Record, SECTOR};
 use super::reserve::{self, NoSegment, Reserve, segment_path, write_zeros};
 use super::segments::Segments;
+use super::snapshot::Position;
 use crate::digest::Digest;
 
 /// Where a record begins.
@@ -61,6 +62,7 @@ pub struct Log {
     epoch: u64,
     number: u64,
     previous: Digest,
+    last: (u32, u32),
     segment: u64,
     offset: u64,
     capacity: u64,
@@ -76,18 +78,33 @@ pub struct Torn {
     pub bytes: u64,
 }
 
+/// Makes `dir` and takes its exclusive lock, to be handed to [`open`].
+pub fn claim(dir: &Path) -> Result<File, JournalError> {
+    let storage = |e: io::Error| JournalError::Storage(format!("{}: {e}", dir.display()));
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir.join("segments")).map_err(storage)?;
+    lock(&dir.join("lock"))
+}
+
+/// The log's id, from its first record; `None` if there is none yet.
+pub fn id_of(dir: &Path) -> Option<[u8; 16]> {
+    let mut header = [0; HEADER_BYTES];
+    let file = File::open(segment_path(&dir.join("segments"), 0)).ok()?;
+    file.read_exact_at(&mut header, 0).ok()?;
+    Header::decode(&header).ok().map(|header| header.log_id)
+}
+
 /// Opens `dir`, hands every valid record to `on_record`, sets a torn tail aside.
 pub fn open(
     dir: &Path,
+    lock: File,
     segment_bytes: u64,
     low_water: Option<u64>,
+    from: Option<&Position>,
     on_record: &mut dyn FnMut(Place, &Record<'_>) -> Result<(), String>,
 ) -> Result<(Log, Torn), JournalError> {
     let segment_bytes = segment_size(segment_bytes);
     let segments_dir = dir.join("segments");
     let storage = |e: io::Error| JournalError::Storage(format!("{}: {e}", dir.display()));
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&segments_dir).map_err(storage)?;
-    let lock = lock(&dir.join("lock"))?;
     let count = list(&segments_dir)?;
     if count == 0 {
         reserve::make(&segments_dir, 0, segment_bytes).map_err(storage)?;
@@ -95,6 +112,9 @@ pub fn open(
         File::open(dir).and_then(|d| d.sync_all()).map_err(storage)?;
     }
     let mut scan = Scan::new(&segments_dir, count.max(1));
+    if let Some(position) = from {
+        scan.resume(position)?;
+    }
     scan.run(on_record)?;
     let torn = scan.set_aside_tail(dir)?;
     scan.harden(segment_bytes).map_err(storage)?;
@@ -150,6 +170,35 @@ fn damaged(path: &Path, offset: usize, what: &str) -> JournalError {
     JournalError::Damaged(format!("{} at offset {offset}: {what}", path.display()))
 }
 
+/// Whether the log in `dir` has the record a snapshot was taken after.
+pub fn holds(dir: &Path, position: &Position) -> bool {
+    last_record(&dir.join("segments"), position).is_some()
+}
+
+/// That record, read from the medium.
+fn last_record(segments: &Path, position: &Position) -> Option<Vec<u8>> {
+    let (segment, offset) = (u64::from(position.last.0), u64::from(position.last.1));
+    let file = File::open(segment_path(segments, segment)).ok()?;
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).ok()?;
+    let mut header = [0; HEADER_BYTES];
+    file.read_exact_at(&mut header, offset).ok()?;
+    let header = Header::decode(&header).ok()?;
+    let length = file.metadata().ok()?.len();
+    let total = header.total();
+    if offset + total as u64 > length {
+        return None;
+    }
+    let mut bytes = vec![0; total];
+    file.read_exact_at(&mut bytes, offset).ok()?;
+    let record = Record::decode(&bytes).ok()?;
+    let same = record.hash == position.previous
+        && header.log_id == position.log_id
+        && header.epoch == position.epoch
+        && header.number.checked_add(1) == Some(position.number);
+    drop(record);
+    same.then_some(bytes)
+}
+
 /// A pass over all segments.
 struct Scan<'d> {
     dir: &'d Path,
@@ -162,21 +211,34 @@ struct Scan<'d> {
     segment: u64,
     offset: usize,
     last: Option<(u64, usize, Vec<u8>)>,
+    /// Segment and offset of the last valid record.
+    newest: (u32, u32),
 }
 
 impl<'d> Scan<'d> {
     fn new(dir: &'d Path, count: u64) -> Self {
         let previous = Digest::default();
-        Scan { dir, count, log_id: None, epoch: 1, number: 0, previous, segment: 0, offset: 0, last: None }
+        Scan {
+            dir,
+            count,
+            log_id: None,
+            epoch: 1,
+            number: 0,
+            previous,
+            segment: 0,
+            offset: 0,
+            last: None,
+            newest: (0, 0),
+        }
     }
 
     fn run(
         &mut self,
         on_record: &mut dyn FnMut(Place, &Record<'_>) -> Result<(), String>,
     ) -> Result<(), JournalError> {
-        for segment in 0..self.count {
+        for segment in self.segment..self.count {
             let bytes = self.read(segment)?;
-            let mut offset = 0;
+            let mut offset = if segment == self.segment { self.offset.min(bytes.len()) } else { 0 };
             while let Some(record) = self.next(&bytes[offset..]) {
                 let place = Place { segment: segment as u32, offset: offset as u32 };
                 let total = record.header.total();
@@ -190,6 +252,7 @@ impl<'d> Scan<'d> {
                 self.log_id = Some(record.header.log_id);
                 (self.epoch, self.previous) = (record.header.epoch, record.hash);
                 self.number += 1;
+                self.newest = (place.segment, place.offset);
                 self.last = Some((segment, offset, bytes[offset..offset + total].to_vec()));
                 offset += total;
                 (self.segment, self.offset) = (segment, offset);
@@ -199,6 +262,19 @@ impl<'d> Scan<'d> {
                 return Ok(());
             }
         }
+        Ok(())
+    }
+
+    /// Goes on after the last record of a snapshot, which must stand where it says ([`holds`]).
+    fn resume(&mut self, position: &Position) -> Result<(), JournalError> {
+        let (segment, offset) = (u64::from(position.last.0), position.last.1 as usize);
+        let bytes = last_record(self.dir, position)
+            .ok_or_else(|| damaged(&segment_path(self.dir, segment), offset, "the record has changed"))?;
+        (self.log_id, self.epoch) = (Some(position.log_id), position.epoch);
+        (self.number, self.previous) = (position.number, position.previous);
+        (self.segment, self.offset) = (segment, offset + bytes.len());
+        self.newest = position.last;
+        self.last = Some((segment, offset, bytes));
         Ok(())
     }
 
@@ -335,6 +411,7 @@ impl<'d> Scan<'d> {
             epoch: self.epoch,
             number: self.number,
             previous: self.previous,
+            last: self.newest,
             segment: self.segment,
             offset: self.offset as u64,
             capacity,
@@ -359,9 +436,10 @@ fn random_id() -> io::Result<[u8; 16]> {
 }
 
 impl Log {
-    /// The reading end.
-    pub fn segments(&self) -> Arc<Segments> {
-        Arc::clone(&self.segments)
+    /// Where the log stands, for a snapshot.
+    pub fn position(&self) -> Position {
+        let Log { log_id, epoch, number, previous, last, .. } = *self;
+        Position { log_id, epoch, number, previous, last }
     }
 
     /// Why new entries should be refused for lack of space.
@@ -406,6 +484,7 @@ impl Log {
         }
         let place = Place { segment: self.segment as u32, offset: self.offset as u32 };
         self.previous = Digest::try_from(&record[record.len() - 32..]).unwrap_or_default();
+        self.last = (place.segment, place.offset);
         self.offset += record.len() as u64;
         self.number += 1;
         Ok(place)

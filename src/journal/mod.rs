@@ -209,6 +209,10 @@ pub struct Tuning {
     pub tiles_in_memory: Option<usize>,
     /// Bounds of the queue before the sequencer.
     pub limits: queue::Limits,
+    /// Bytes of log between two snapshots; `None`: 32 MiB. A clean stop takes one after an eighth of it.
+    pub snapshot_bytes: Option<u64>,
+    /// Replay and check the whole log at start, whatever snapshot there is.
+    pub replay_all: bool,
 }
 
 /// All journals of one appliance. Cheap to clone. When the last handle is dropped, what is queued
@@ -249,6 +253,8 @@ pub struct JournalStats {
     pub last_fsync_us: u64,
     /// Bytes at the tail that were a torn, never acknowledged record when the service started.
     pub torn_tail_bytes: u64,
+    /// Bytes of log replayed at start: all of it, or what followed the snapshot.
+    pub replayed_bytes: u64,
 }
 
 impl Journals {
@@ -453,15 +459,17 @@ fn start(
     let storage = |e: std::io::Error| JournalError::Storage(format!("cannot start a journal thread: {e}"));
     let keeper = tiles::Keeper::start(tuning.tiles_in_memory).map_err(storage)?;
     let shared = Arc::new(Shared::new(site, dir.join("tiles"), keeper));
-    let recovered = recover::recover(&shared, dir, segment_bytes, tuning.low_water_bytes)?;
+    let recovered = recover::recover(&shared, dir, segment_bytes, tuning.low_water_bytes, tuning.replay_all)?;
     let mut limits = tuning.limits;
     limits.batch_bytes = limits.batch_bytes.min(log::segment_size(segment_bytes) as usize / 2);
     let queue = Arc::new(Queue::new(limits));
-    let recover::Recovered { log, replica, journals } = recovered;
+    let recover::Recovered { log, replica, journals, ids, replayed } = recovered;
+    let every = tuning.snapshot_bytes.unwrap_or(snapshots::BYTES_BETWEEN);
+    let snapshots = snapshots::Snapshots::start(&shared, &ids, dir, every, replayed).map_err(storage)?;
     let (of_thread, in_thread) = (Arc::clone(&shared), Arc::clone(&queue));
-    let mut sequencer = Sequencer::new(of_thread, in_thread, log, clock, replica, target);
-    for (journal, index) in journals {
-        sequencer.adopt(journal, index)?;
+    let mut sequencer = Sequencer::new(of_thread, in_thread, log, clock, replica, ids, snapshots, target);
+    for journal in journals {
+        sequencer.adopt(journal)?;
     }
     let thread = std::thread::Builder::new().name("journal".into()).spawn(move || sequencer.run());
     Ok((shared, queue, thread.map_err(storage)?))
@@ -482,6 +490,7 @@ pub mod checkpoint;
 pub mod compare;
 pub mod entry;
 pub mod export;
+pub mod index;
 mod log;
 mod lookup;
 pub mod queue;
@@ -492,8 +501,12 @@ mod recover;
 pub mod replay;
 mod replica;
 mod reserve;
+mod restore;
+pub mod run;
 mod sealer;
 mod segments;
+pub mod snapshot;
+mod snapshots;
 mod stage;
 mod state;
 mod tiles;

@@ -1,16 +1,21 @@
-//! From the files of a directory to a sequencer that can go on.
+//! From the files of a directory to a sequencer that can go on: the snapshot, if it agrees with the
+//! log, and the records after it; or all records.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::index::{Ids, RECENT_IDS, Runs};
 use super::log::{self, Log, Place};
 use super::record::{Record, Section};
 use super::replica::{Replayed, Replica};
+use super::restore::{self, Restored};
+use super::segments::Segments;
+use super::snapshots::{forget, index_dir};
+use super::stage::durable_slot;
 use super::state::{Journal, Shared};
 use super::visible::Visible;
-use super::{JournalError, JournalName, RequestId};
+use super::{JournalError, JournalName};
 use crate::institution::InstitutionId;
 
 /// What was found.
@@ -19,21 +24,43 @@ pub struct Recovered {
     pub log: Log,
     /// The second path's state.
     pub replica: Replica,
-    /// Journals by number, with their request ids.
-    pub journals: Vec<(Arc<Journal>, HashMap<RequestId, u64>)>,
+    /// Journals by number.
+    pub journals: Vec<Arc<Journal>>,
+    /// Their request ids.
+    pub ids: Ids,
+    /// Bytes of log replayed.
+    pub replayed: u64,
 }
 
-/// Replays the log in `dir` into `shared`.
+/// Brings the log in `dir` into `shared`: from the snapshot on, or all of it if `whole` or if there is
+/// no snapshot that agrees with the log.
 pub fn recover(
     shared: &Arc<Shared>,
     dir: &Path,
     segment_bytes: u64,
     low_water: Option<u64>,
+    whole: bool,
 ) -> Result<Recovered, JournalError> {
-    let mut replay = Replay { shared, replica: Replica::new(&shared.site), journals: Vec::new() };
+    let lock = log::claim(dir)?;
+    let segments = Arc::new(Segments::new(dir.join("segments")));
+    if shared.segments.set(segments).is_err() {
+        return Err(JournalError::Storage("the journal is open already".into()));
+    }
+    shared.keeper.snapshots_in(dir.to_owned());
+    let restored = if whole { None } else { restore::restore(shared, dir) };
+    let mut position = None;
+    let mut replay = match restored {
+        Some(Restored { position: at, replica, journals, ids }) => {
+            position = Some(at);
+            Replay { shared, replica, journals, ids, bytes: 0 }
+        }
+        None => from_nothing(shared, dir).map_err(|e| storage(dir, &e))?,
+    };
     let (log, torn) =
-        log::open(dir, segment_bytes, low_water, &mut |place, record| replay.record(place, record))?;
-    let Replay { replica, journals, .. } = replay;
+        log::open(dir, lock, segment_bytes, low_water, position.as_ref(), &mut |place, record| {
+            replay.record(place, record)
+        })?;
+    let Replay { replica, journals, mut ids, bytes, .. } = replay;
     let (size, root) = replica.root();
     if shared.root.root(size)? != root {
         return Err(JournalError::Damaged(format!("two computations of the root of size {size} differ")));
@@ -43,34 +70,51 @@ pub fn recover(
         counter.store(0, Ordering::Relaxed);
     }
     AtomicU64::store(&counters.torn, torn.bytes, Ordering::Relaxed);
-    if shared.segments.set(log.segments()).is_err() {
-        return Err(JournalError::Storage("the journal is open already".into()));
+    let log_id = log.position().log_id;
+    if ids.log_id() != log_id {
+        // A log without a valid record gets a new id, and has no request ids.
+        ids = Ids::new(Runs::open(&index_dir(dir), log_id, &[]).map_err(|e| storage(dir, &e))?);
     }
-    Ok(Recovered { log, replica, journals })
+    AtomicU64::store(&counters.replayed, bytes, Ordering::Relaxed);
+    Ok(Recovered { log, replica, journals, ids, replayed: bytes })
+}
+
+fn storage(dir: &Path, error: &std::io::Error) -> JournalError {
+    JournalError::Storage(format!("{}: {error}", dir.display()))
+}
+
+/// Before the first record; every cache is made again.
+fn from_nothing<'s>(shared: &'s Arc<Shared>, dir: &Path) -> std::io::Result<Replay<'s>> {
+    forget(dir)?;
+    shared.keeper.trust();
+    let ids = Ids::new(Runs::open(&index_dir(dir), log::id_of(dir).unwrap_or_default(), &[])?);
+    Ok(Replay { shared, replica: Replica::new(&shared.site), journals: Vec::new(), ids, bytes: 0 })
 }
 
 struct Replay<'s> {
     shared: &'s Arc<Shared>,
     replica: Replica,
-    journals: Vec<(Arc<Journal>, HashMap<RequestId, u64>)>,
+    journals: Vec<Arc<Journal>>,
+    ids: Ids,
+    bytes: u64,
 }
 
 impl Replay<'_> {
     fn record(&mut self, place: Place, record: &Record<'_>) -> Result<(), String> {
         let mut visible = Visible::new(self.shared, place, self.replica.root().0);
-        let (journals, shared) = (&mut self.journals, self.shared);
+        let (journals, ids, shared) = (&mut self.journals, &mut self.ids, self.shared);
         let mut fault = None;
         self.replica.apply(record, &mut |offset, section, replayed| match (section, replayed) {
             (Section::Seal { root_size, note }, _) => visible.seal(offset, *root_size, note),
             (Section::Opened { name, institution, charter, .. }, _) => {
                 match opened(shared, journals.len() as u32, name, institution, charter) {
-                    Ok(journal) => journals.push((journal, HashMap::new())),
+                    Ok(journal) => journals.push(journal),
                     Err(why) => fault = Some(why),
                 }
             }
             (Section::Group(group), Some(replayed)) => {
-                let Some((journal, index)) = journals.get_mut(group.journal as usize) else { return };
-                if let Err(why) = entries(journal, index, &replayed) {
+                let Some(journal) = journals.get(group.journal as usize) else { return };
+                if let Err(why) = entries(shared, journal, ids, &replayed) {
                     fault = Some(why);
                 }
                 shared.root.append(&[replayed.root_leaf]);
@@ -80,11 +124,18 @@ impl Replay<'_> {
         })?;
         shared.keeper.throttle();
         visible.publish();
+        self.bytes += record.header.total() as u64;
+        if self.ids.recent() >= RECENT_IDS {
+            self.ids.freeze();
+            self.ids.runs().settle().map_err(|e| format!("its request ids cannot be filed: {e}"))?;
+            self.ids.runs().remove_strays();
+        }
         fault.map_or(Ok(()), Err)
     }
 }
 
-fn opened(
+/// A journal as the log opened it, without entries.
+pub(super) fn opened(
     shared: &Shared,
     number: u32,
     name: &str,
@@ -100,15 +151,18 @@ fn opened(
 }
 
 fn entries(
+    shared: &Shared,
     journal: &Arc<Journal>,
-    index: &mut HashMap<RequestId, u64>,
+    ids: &mut Ids,
     replayed: &Replayed<'_>,
 ) -> Result<(), String> {
     journal.tree.append(replayed.leaves);
     for ((id, _), seq) in replayed.group.entries().zip(replayed.group.first..) {
-        if let Some(earlier) = index.insert(id, seq) {
+        let confirm = |seq| Ok(durable_slot(shared, journal, seq)?.is_some_and(|slot| slot.0 == id));
+        if let Some(earlier) = ids.find(journal.number, id, confirm).map_err(|e| e.to_string())? {
             return Err(format!("{} has one request id at sequences {earlier} and {seq}", journal.origin));
         }
+        ids.insert(journal.number, id, seq);
     }
     Ok(())
 }

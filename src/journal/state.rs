@@ -9,6 +9,7 @@ use super::entry::journal_id;
 use super::log::Place;
 use super::record::{GROUP_FIXED, SECTION_FIXED};
 use super::segments::Segments;
+use super::snapshot::SealState;
 use super::tiles::{Keeper, Tree};
 use super::{JournalError, JournalInfo, JournalName, JournalStats};
 use crate::clock::UtcMicros;
@@ -107,6 +108,18 @@ impl Journal {
         }
     }
 
+    /// The batches of its first `size` entries.
+    pub fn batches_within(&self, size: u64) -> Vec<Batch> {
+        let batches = self.batches.read().unwrap_or_else(PoisonError::into_inner);
+        let count = batches.all.partition_point(|batch| batch.end() <= size);
+        batches.all[..count].to_vec()
+    }
+
+    /// Takes up the batches of a snapshot, before the first reader.
+    pub fn restore(&self, batches: Vec<Batch>) {
+        self.batches.write().unwrap_or_else(PoisonError::into_inner).all = batches;
+    }
+
     /// The batch that holds `seq`, and its head text if that is recent.
     pub fn batch_of(&self, seq: u64) -> Option<(Batch, Option<Arc<str>>)> {
         self.find(|batch| batch.first <= seq).filter(|(batch, _)| seq < batch.end())
@@ -151,18 +164,10 @@ pub struct Seal {
     pub note: String,
 }
 
-struct SealPlace {
-    root_size: u64,
-    place: Place,
-    offset: u32,
-    bytes: u32,
-    hash: Digest,
-}
-
 /// All seals, oldest first.
 #[derive(Default)]
 pub struct Seals {
-    all: Vec<SealPlace>,
+    all: Vec<SealState>,
     recent: VecDeque<Arc<Seal>>,
 }
 
@@ -201,6 +206,8 @@ pub struct Counters {
     pub last_fsync_us: AtomicU64,
     /// Torn bytes at start.
     pub torn: AtomicU64,
+    /// Bytes of log replayed at start.
+    pub replayed: AtomicU64,
 }
 
 impl Shared {
@@ -243,11 +250,24 @@ impl Shared {
     pub fn add_seal(&self, seal: Arc<Seal>, place: Place, offset: u32) {
         let mut seals = self.seals.write().unwrap_or_else(PoisonError::into_inner);
         let (bytes, hash) = (seal.note.len() as u32, Digest::of(seal.note.as_bytes()));
-        seals.all.push(SealPlace { root_size: seal.root_size, place, offset, bytes, hash });
+        seals.all.push(SealState { root_size: seal.root_size, place, offset, bytes, hash });
         seals.recent.push_back(seal);
         if seals.recent.len() > RECENT {
             seals.recent.pop_front();
         }
+    }
+
+    /// Where the seals of the first `root_size` leaves of the root log stand.
+    pub fn seals_within(&self, root_size: u64) -> Vec<SealState> {
+        let seals = self.seals.read().unwrap_or_else(PoisonError::into_inner);
+        let within = seals.all.iter().take_while(|seal| seal.root_size <= root_size);
+        within.cloned().collect()
+    }
+
+    /// Takes up the seals of a snapshot, before the first reader; the newest with its note.
+    pub fn restore_seals(&self, all: Vec<SealState>, newest: Option<Arc<Seal>>) {
+        let recent = newest.into_iter().collect();
+        *self.seals.write().unwrap_or_else(PoisonError::into_inner) = Seals { all, recent };
     }
 
     /// The first seal over the root log's leaf `root_index`.
@@ -310,6 +330,7 @@ impl Shared {
             fsyncs: count(&self.counters.fsyncs),
             last_fsync_us: count(&self.counters.last_fsync_us),
             torn_tail_bytes: count(&self.counters.torn),
+            replayed_bytes: count(&self.counters.replayed),
         }
     }
 }

@@ -1,0 +1,178 @@
+//! The thread that writes snapshots: settle tiles and index, then one file by rename.
+//!
+//! The sequencer only tells it sizes ([`Cut`]); trees and batch lists grow at their ends alone, so the
+//! thread reads the state of that moment from what the journal has become since.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, SyncSender};
+use std::thread::JoinHandle;
+
+use super::JournalError;
+use super::index::{Ids, RECENT_IDS};
+use super::snapshot::{JournalState, Position, Snapshot};
+use super::state::{Journal, Shared};
+use crate::digest::Digest;
+use crate::institution::InstitutionId;
+
+/// Bytes of log between two snapshots, by default; a start replays them in a fraction of a second.
+pub const BYTES_BETWEEN: u64 = 32 << 20;
+/// At a clean stop a snapshot pays off for this part of it.
+const AT_STOP: u64 = 8;
+
+/// One moment between two records.
+pub struct Cut {
+    /// Where the log stood.
+    pub position: Position,
+    /// Journals by number, with their sizes.
+    pub journals: Vec<(Arc<Journal>, u64)>,
+    /// Size and root of the root log.
+    pub root: (u64, Digest),
+    /// Hash of the newest token.
+    pub after: Digest,
+    /// Root-log leaves sealed.
+    pub sealed: u64,
+    /// States not sealed.
+    pub unsealed: Vec<(u64, Digest)>,
+}
+
+/// The snapshot's path in a journal directory.
+pub fn snapshot_path(dir: &Path) -> PathBuf {
+    dir.join("snapshot.bin")
+}
+
+/// Directory of the index's runs.
+pub fn index_dir(dir: &Path) -> PathBuf {
+    dir.join("ids")
+}
+
+/// The sequencer's handle: decides when, and freezes the index at that moment.
+pub struct Snapshots {
+    cuts: Option<SyncSender<Cut>>,
+    thread: Option<JoinHandle<()>>,
+    busy: Arc<AtomicBool>,
+    every_bytes: u64,
+    recent_ids: usize,
+    since: u64,
+}
+
+impl Snapshots {
+    /// Starts the thread for the journal directory `dir`; `since`: bytes of log after the last snapshot.
+    pub fn start(
+        shared: &Arc<Shared>,
+        ids: &Ids,
+        dir: &Path,
+        every_bytes: u64,
+        since: u64,
+    ) -> io::Result<Snapshots> {
+        let (cuts, inbox) = mpsc::sync_channel::<Cut>(1);
+        let (shared, runs, dir) = (Arc::clone(shared), Arc::clone(ids.runs()), dir.to_owned());
+        let busy = Arc::new(AtomicBool::new(false));
+        let working = Arc::clone(&busy);
+        let work = move || {
+            while let Ok(cut) = inbox.recv() {
+                if let Err(error) = runs.settle().and_then(|named| take(&shared, &dir, &cut, named)) {
+                    tracing::warn!(%error, "no snapshot was written; the next start replays more of the log");
+                } else {
+                    runs.remove_strays();
+                }
+                working.store(false, Ordering::Release);
+            }
+        };
+        let thread = std::thread::Builder::new().name("journal-snapshots".into()).spawn(work)?;
+        let (cuts, thread) = (Some(cuts), Some(thread));
+        Ok(Snapshots { cuts, thread, busy, every_bytes, recent_ids: RECENT_IDS, since })
+    }
+
+    /// After a record of `bytes`: takes a snapshot if it is time and the thread is free.
+    pub fn after_record(&mut self, bytes: u64, ids: &mut Ids, cut: impl FnOnce() -> Cut) {
+        self.since += bytes;
+        if self.since < self.every_bytes && ids.recent() < self.recent_ids {
+            return;
+        }
+        // Memory is bounded: far behind, the sequencer waits for the disk.
+        if !self.busy.load(Ordering::Acquire) || ids.recent() >= 4 * self.recent_ids {
+            self.order(ids, cut());
+        }
+    }
+
+    fn order(&mut self, ids: &mut Ids, cut: Cut) {
+        // First the ids, so that the runs the thread writes cover the cut.
+        ids.freeze();
+        self.busy.store(true, Ordering::Release);
+        self.since = 0;
+        if let Some(cuts) = &self.cuts {
+            // Without the thread there are no snapshots: the ids stay in memory, the log has everything.
+            let _ = cuts.send(cut);
+        }
+    }
+
+    /// A clean stop: one more snapshot if it spares the next start some work; ends the thread.
+    pub fn stop(mut self, ids: &mut Ids, cut: impl FnOnce() -> Cut) {
+        if self.since > 0 && self.since >= self.every_bytes / AT_STOP {
+            self.order(ids, cut());
+        }
+    }
+}
+
+impl Drop for Snapshots {
+    fn drop(&mut self) {
+        self.cuts = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Reads the state at the cut from what has grown since, and puts it under the snapshot's name.
+fn take(shared: &Shared, dir: &Path, cut: &Cut, runs: Vec<(u64, Digest)>) -> io::Result<()> {
+    let other = |e: JournalError| io::Error::other(e.to_string());
+    let mut snapshot = Snapshot {
+        site: shared.site.clone(),
+        position: cut.position.clone(),
+        root: shared.root.state(cut.root.0).map_err(other)?,
+        root_hash: cut.root.1,
+        after: cut.after,
+        sealed: cut.sealed,
+        unsealed: cut.unsealed.clone(),
+        seals: shared.seals_within(cut.sealed),
+        journals: Vec::with_capacity(cut.journals.len()),
+        runs,
+    };
+    for (journal, size) in &cut.journals {
+        snapshot.journals.push(JournalState {
+            name: journal.name.as_str().to_owned(),
+            institution: journal.institution.as_ref().map_or("", InstitutionId::as_str).to_owned(),
+            charter: journal.charter.clone(),
+            tree: journal.tree.state(*size).map_err(other)?,
+            batches: journal.batches_within(*size),
+        });
+    }
+    // Tiles up to the cut must be on the medium before a file says that nothing makes them again.
+    shared.keeper.settle(&shared.tiles_dir)?;
+    store(dir, &snapshot.encode())?;
+    if shared.keeper.distrusted() { forget(dir) } else { Ok(()) }
+}
+
+/// Durable under its name, or not there at all.
+fn store(dir: &Path, bytes: &[u8]) -> io::Result<()> {
+    let path = snapshot_path(dir);
+    let fresh = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&fresh, &path)?;
+    File::open(dir)?.sync_all()
+}
+
+/// Removes the snapshot: the next start replays the whole log and makes every cache again.
+pub fn forget(dir: &Path) -> io::Result<()> {
+    match fs::remove_file(snapshot_path(dir)) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => File::open(dir)?.sync_all(),
+    }
+}
