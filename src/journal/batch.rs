@@ -123,8 +123,7 @@ impl Sequencer {
         log: Log,
         clock: Clock,
         replica: Replica,
-        ids: Ids,
-        snapshots: Snapshots,
+        (ids, snapshots): (Ids, Snapshots),
         target: watch::Sender<Target>,
     ) -> Sequencer {
         let (after, sealed) = (replica.after(), replica.sealed());

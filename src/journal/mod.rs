@@ -467,7 +467,7 @@ fn start(
     let every = tuning.snapshot_bytes.unwrap_or(snapshots::BYTES_BETWEEN);
     let snapshots = snapshots::Snapshots::start(&shared, &ids, dir, every, replayed).map_err(storage)?;
     let (of_thread, in_thread) = (Arc::clone(&shared), Arc::clone(&queue));
-    let mut sequencer = Sequencer::new(of_thread, in_thread, log, clock, replica, ids, snapshots, target);
+    let mut sequencer = Sequencer::new(of_thread, in_thread, log, clock, replica, (ids, snapshots), target);
     for journal in journals {
         sequencer.adopt(journal)?;
     }
