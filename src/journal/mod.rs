@@ -501,7 +501,7 @@ mod recover;
 pub mod replay;
 mod replica;
 mod reserve;
-mod restore;
+mod resume;
 pub mod run;
 mod sealer;
 mod segments;

@@ -9,7 +9,7 @@ use super::index::{Ids, RECENT_IDS, Runs};
 use super::log::{self, Log, Place};
 use super::record::{Record, Section};
 use super::replica::{Replayed, Replica};
-use super::restore::{self, Restored};
+use super::resume::{self, Restored};
 use super::segments::Segments;
 use super::snapshots::{forget, index_dir};
 use super::stage::durable_slot;
@@ -47,7 +47,7 @@ pub fn recover(
         return Err(JournalError::Storage("the journal is open already".into()));
     }
     shared.keeper.snapshots_in(dir.to_owned());
-    let restored = if whole { None } else { restore::restore(shared, dir) };
+    let restored = if whole { None } else { resume::resume(shared, dir) };
     let mut position = None;
     let mut replay = match restored {
         Some(Restored { position: at, replica, journals, ids }) => {

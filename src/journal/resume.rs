@@ -30,7 +30,7 @@ pub struct Restored {
 
 /// Loads the snapshot of `dir` into `shared`; `None`, with a note and nothing changed, if there is none
 /// that holds.
-pub fn restore(shared: &Arc<Shared>, dir: &Path) -> Option<Restored> {
+pub fn resume(shared: &Arc<Shared>, dir: &Path) -> Option<Restored> {
     let path = snapshot_path(dir);
     let bytes = fs::read(&path).ok()?;
     match attempt(shared, dir, &bytes) {
