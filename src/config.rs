@@ -93,6 +93,9 @@ pub struct Hsm {
     /// Sessions and threads.
     #[serde(default = "two")]
     pub workers: usize,
+    /// Whether to sign with copies of the keys in each session.
+    #[serde(default)]
+    pub session_copies: bool,
     /// A PKCS#11 call longer than this means the module hangs, milliseconds.
     #[serde(default = "call_timeout")]
     pub call_timeout_ms: u64,
