@@ -208,7 +208,8 @@ async fn run_listeners(config: &Config, app: App) -> Result<(), ServeError> {
     Ok(())
 }
 
-async fn wait_for_the_end() -> Result<(), ServeError> {
+/// Returns at SIGTERM or SIGINT.
+pub(super) async fn wait_for_the_end() -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(during("signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(during("signals"))?;
     tokio::select! {
