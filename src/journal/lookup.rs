@@ -119,6 +119,16 @@ impl Lookup<'_> {
         consistency_path(old, new, |l, i| journal.tree.read(l, i))
     }
 
+    /// RFC 6962 consistency path between two sealed sizes of the root log.
+    pub fn root_consistency(&self, old: u64, new: u64) -> Result<Vec<Digest>, JournalError> {
+        let size = self.0.newest_seal().map_or(0, |seal| seal.root_size);
+        if old > new || new > size {
+            let journal = format!("{}/root", self.0.site);
+            return Err(JournalError::Beyond { journal, seq: old.max(new), size });
+        }
+        consistency_path(old, new, |l, i| self.0.root.read(l, i))
+    }
+
     /// Whole entries, `count` from `first`, all durable; each compared with the tree.
     pub fn entries(&self, journal: &Journal, first: u64, count: u64) -> Result<Vec<Entry>, JournalError> {
         let mut entries = Vec::with_capacity(count as usize);
