@@ -80,6 +80,22 @@ impl Lookup<'_> {
         Ok((entry, path, self.proof(journal, &found, &seal)?))
     }
 
+    /// The same entry under another sealed checkpoint that covers it.
+    pub fn single_under(
+        &self,
+        journal: &Journal,
+        seq: u64,
+        seal: &Seal,
+    ) -> Result<(Entry, Vec<Digest>, HeadProof), JournalError> {
+        let found = self.batch_of(journal, seq)?;
+        if seal.root_size <= found.0.root_index {
+            return Err(JournalError::NotNow("no cosigned checkpoint covers the entry yet".into()));
+        }
+        let entry = self.entry(journal, &found.0, seq)?;
+        let path = inclusion_path(seq, found.0.end(), |l, i| journal.tree.read(l, i))?;
+        Ok((entry, path, self.proof(journal, &found, seal)?))
+    }
+
     /// `count` entries from `first` in the newest sealed head.
     pub fn range(&self, journal: &Journal, first: u64, count: u64) -> Result<RangeReceipt, JournalError> {
         if count == 0 || count > RANGE_MAX {

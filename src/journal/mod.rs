@@ -355,6 +355,21 @@ impl Journals {
         Ok(receipt::single_text(&entry, &path, &proof))
     }
 
+    /// The receipt of one sealed entry under the newest checkpoint with at least `count` cosignatures.
+    pub async fn cosigned_receipt(
+        &self,
+        journal: &JournalName,
+        seq: u64,
+        count: usize,
+    ) -> Result<String, JournalError> {
+        let journal = self.0.shared.journal(journal.as_str())?;
+        let few = || JournalError::NotNow(format!("no checkpoint has {count} cosignatures yet"));
+        let (root_size, note) = self.0.witnesses.newest_with(count).ok_or_else(few)?;
+        let seal = state::Seal { root_size, note };
+        let (entry, path, proof) = Lookup(&self.0.shared).single_under(&journal, seq, &seal)?;
+        Ok(receipt::single_text(&entry, &path, &proof))
+    }
+
     /// Range receipt of `count` entries from `first`, against the newest seal.
     pub async fn range(
         &self,
@@ -388,6 +403,15 @@ impl Journals {
         let (size, note) =
             self.newest_root().ok_or_else(|| JournalError::NotNow("nothing is sealed yet".into()))?;
         Ok(self.0.witnesses.with_lines(size, &note))
+    }
+
+    /// The newest root checkpoint that has at least `count` cosignatures; any number for 0.
+    pub async fn cosigned_checkpoint(&self, count: usize) -> Result<String, JournalError> {
+        if count == 0 {
+            return self.root_checkpoint().await;
+        }
+        let few = || JournalError::NotNow(format!("no checkpoint has {count} cosignatures yet"));
+        self.0.witnesses.newest_with(count).map(|(_, note)| note).ok_or_else(few)
     }
 
     /// Size and note of the newest sealed root, as it was sealed.

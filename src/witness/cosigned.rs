@@ -169,9 +169,11 @@ impl Witnesses {
         head.map_or_else(|| note.to_owned(), Head::text)
     }
 
-    /// The newest checkpoint with at least `count` cosignatures.
-    pub fn newest_with(&self, count: usize) -> Option<String> {
-        self.inner().recent.values().rev().find(|head| head.lines.len() >= count).map(Head::text)
+    /// The newest checkpoint with at least `count` cosignatures, and its size.
+    pub fn newest_with(&self, count: usize) -> Option<(u64, String)> {
+        let inner = self.inner();
+        let found = inner.recent.iter().rev().find(|(_, head)| head.lines.len() >= count);
+        found.map(|(size, head)| (*size, head.text()))
     }
 
     /// Heads of our root log that the witnesses remember.

@@ -130,3 +130,7 @@ impl Witness {
         Ok(self.key.cosign(&request.checkpoint.body, seconds))
     }
 }
+
+#[cfg(test)]
+#[path = "memory_tests.rs"]
+mod tests;
