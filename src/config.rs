@@ -294,6 +294,15 @@ mod tests {
     }
 
     #[test]
+    fn witnesses_are_checked_like_the_rest() {
+        let vkey = "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8";
+        let witness = format!("[[journal.witness]]\nname = \"one\"\nurl = \"ftp://w\"\nvkey = \"{vkey}\"\n");
+        let faults = Config::parse(&format!("{SAMPLE}\n{witness}{witness}")).unwrap_err();
+        assert_eq!(faults.len(), 5, "url and vkey of both, and the name once: {faults:#?}");
+        assert!(faults.iter().all(|fault| fault.starts_with("journal.witness \"one\": ")), "{faults:#?}");
+    }
+
+    #[test]
     fn a_pin_in_the_environment_is_refused() {
         let text = SAMPLE.replace("[hsm.env]", "[hsm.env]\nHSM_PIN = \"1234\"");
         assert!(Config::parse(&text).unwrap_err()[0].contains("never travels in the environment"));
