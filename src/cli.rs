@@ -30,6 +30,8 @@ enum Command {
     Audit(commands::audit::AuditArgs),
     /// Stamp files and seal records from a register's side.
     Client(commands::client::ClientArgs),
+    /// Cosign checkpoints of logs that only ever grow: a C2SP witness that anyone can run.
+    Witness(commands::witness::WitnessArgs),
     /// Say in one screen how a running appliance is.
     Status(commands::status::StatusArgs),
     /// Measure what an appliance depends on and say what to do about each fault.
@@ -48,6 +50,7 @@ pub fn run() -> ExitCode {
         Command::Verify(args) => commands::verify::run(args),
         Command::Audit(args) => commands::audit::run(args),
         Command::Client(args) => commands::client::run(args),
+        Command::Witness(args) => finish(commands::witness::run(args)),
         Command::Status(args) => commands::status::run(args),
         Command::Doctor(args) => commands::doctor::run(args),
         Command::Demo(args) => commands::demo::run(args),

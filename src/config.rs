@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::clock::{ClockConfig, ClockError};
 use crate::http::limit::Limits;
+use crate::witness::WitnessConfig;
 
 /// Everything `pechat serve`, `signer`, `init`, `status` and `doctor` read.
 #[derive(Debug, Clone, Deserialize)]
@@ -132,11 +133,13 @@ impl Default for Timestamp {
 pub struct Journal {
     /// Bytes of one segment, written out ahead.
     pub segment_bytes: u64,
+    /// Who is asked to cosign the root log.
+    pub witness: Vec<WitnessConfig>,
 }
 
 impl Default for Journal {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20 }
+        Self { segment_bytes: 64 << 20, witness: Vec::new() }
     }
 }
 
@@ -222,8 +225,25 @@ impl Config {
                 faults.push(format!("timestamp: {policy:?} is not an object identifier in dotted decimal"));
             }
         }
+        faults.extend(self.witness_faults());
         if let Err(ClockError::Config(clock)) = self.clock.check() {
             faults.extend(clock.into_iter().map(|fault| format!("clock: {fault}")));
+        }
+        faults
+    }
+
+    fn witness_faults(&self) -> Vec<String> {
+        let witnesses = &self.journal.witness;
+        let twice = |index: usize| witnesses[..index].iter().any(|w| w.name == witnesses[index].name);
+        let mut faults = Vec::new();
+        for (index, witness) in witnesses.iter().enumerate() {
+            let repeated = twice(index).then(|| "name: two witnesses carry it".to_owned());
+            let found = witness.faults().into_iter().chain(repeated);
+            faults.extend(found.map(|fault| format!("journal.witness {:?}: {fault}", witness.name)));
+        }
+        // Notes have at most 32 signature lines, ours included.
+        if witnesses.len() > 16 {
+            faults.push("journal.witness: at most 16".into());
         }
         faults
     }
@@ -274,6 +294,15 @@ mod tests {
             .replace("metrics = \"127.0.0.1:9464\"", "metrics = \"0.0.0.0:9464\"");
         let faults = Config::parse(&text).unwrap_err();
         assert_eq!(faults.len(), 3, "{faults:?}");
+    }
+
+    #[test]
+    fn witnesses_are_checked_like_the_rest() {
+        let vkey = "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8";
+        let witness = format!("[[journal.witness]]\nname = \"one\"\nurl = \"ftp://w\"\nvkey = \"{vkey}\"\n");
+        let faults = Config::parse(&format!("{SAMPLE}\n{witness}{witness}")).unwrap_err();
+        assert_eq!(faults.len(), 5, "url and vkey of both, and the name once: {faults:#?}");
+        assert!(faults.iter().all(|fault| fault.starts_with("journal.witness \"one\": ")), "{faults:#?}");
     }
 
     #[test]

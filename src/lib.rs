@@ -8,6 +8,7 @@
 //! * [`journal`]: hash-chained entries, group commit, receipts, the auditor's check.
 //! * [`keys`]: named HSM keys as the rest of the service sees them.
 //! * [`clock`]: trusted time, or the reason why there is none.
+//! * [`witness`]: who remembers a log's newest head and cosigns only what continues it.
 //! * [`access`]: which exact certificate is who, and what that role may ask.
 
 pub mod access;
@@ -25,3 +26,4 @@ pub mod signer;
 pub mod store;
 pub mod telemetry;
 pub mod timestamp;
+pub mod witness;

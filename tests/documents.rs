@@ -134,6 +134,9 @@ fn manual_pages_name_every_flag_of_their_command() {
         ("docs/man/pechat-client.1", &["client", "seal"]),
         ("docs/man/pechat-client.1", &["client", "verify"]),
         ("docs/man/pechat-demo.1", &["demo"]),
+        ("docs/man/pechat-witness.1", &["witness", "key"]),
+        ("docs/man/pechat-witness.1", &["witness", "run"]),
+        ("docs/man/pechat-witness.1", &["witness", "log-key"]),
     ] {
         let page = read(page).replace("\\-", "-");
         let help = help(path).unwrap();

@@ -23,6 +23,7 @@ use crate::institution::Environment;
 use crate::journal::{Journals, OwnJournal, Parts, RequestId, StampFn};
 use crate::keys::{Keys, PinnedKeys, client};
 use crate::timestamp::{Authority, RecordFn, UnitParts};
+use crate::witness;
 
 /// A caller waits this long for a signature before it is told that the HSM does not answer.
 const SIGN_DEADLINE: Duration = Duration::from_secs(8);
@@ -81,6 +82,8 @@ async fn serve(config: Config) -> Result<(), ServeError> {
 
     tokio::spawn(journal_transitions(app.journals.clone(), transitions));
     tokio::spawn(renew_lists(app.issuer.clone()));
+    let witnesses = witness::rounds::start(&app.journals, &config.journal.witness, config.data("witness"));
+    let _rounds = witnesses.map_err(during("witnesses"))?;
     note(&app.journals, json!({"event": "start", "version": env!("CARGO_PKG_VERSION")})).await?;
     let ended = run_listeners(&config, app.clone()).await;
     note(&app.journals, json!({"event": "stop"})).await?;
@@ -208,7 +211,8 @@ async fn run_listeners(config: &Config, app: App) -> Result<(), ServeError> {
     Ok(())
 }
 
-async fn wait_for_the_end() -> Result<(), ServeError> {
+/// Returns at SIGTERM or SIGINT.
+pub(super) async fn wait_for_the_end() -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(during("signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(during("signals"))?;
     tokio::select! {

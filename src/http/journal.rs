@@ -239,10 +239,10 @@ fn plain(text: String) -> Response {
     ([(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }
 
-/// The receipt of one sealed entry; always the same bytes.
+/// The receipt of one sealed entry; always the same bytes unless cosignatures are asked for.
 #[utoipa::path(
     get, path = "/v1/journals/{journal}/receipts/{seq}", tag = "journals",
-    params(("journal" = String, Path), ("seq" = u64, Path)),
+    params(("journal" = String, Path), ("seq" = u64, Path), Cosigned),
     responses(
         (status = 200, description = "C2SP tlog-proof text", body = String, content_type = "text/plain"),
         (status = 404, body = Document, content_type = "application/problem+json"),
@@ -252,9 +252,13 @@ async fn receipt(
     State(app): State<App>,
     caller: Caller,
     Path((name, seq)): Path<(String, u64)>,
+    Query(wanted): Query<Cosigned>,
 ) -> Result<Response, Problem> {
     let info = visible(&app, &caller, &name)?;
-    Ok(plain(app.journals.receipt(&info.name, seq).await?))
+    Ok(plain(match wanted.cosigned {
+        0 => app.journals.receipt(&info.name, seq).await?,
+        count => app.journals.cosigned_receipt(&info.name, seq, count).await?,
+    }))
 }
 
 /// The journal's newest sealed head.
@@ -366,13 +370,26 @@ async fn export(
     Ok(app.journals.export(&info.name).await?.into_response())
 }
 
-/// The newest signed and stamped root checkpoint.
+/// Which root checkpoint, or under which one.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct Cosigned {
+    /// The newest one with at least this many witness cosignatures; the newest of all unless given.
+    #[serde(default)]
+    pub cosigned: usize,
+}
+
+/// The newest signed and stamped root checkpoint, with the cosignatures it has so far.
 #[utoipa::path(
-    get, path = "/v1/checkpoint", tag = "journals",
+    get, path = "/v1/checkpoint", tag = "journals", params(Cosigned),
     responses((status = 200, description = "C2SP signed note", body = String, content_type = "text/plain"))
 )]
-pub async fn root_checkpoint(State(app): State<App>) -> Result<Response, Problem> {
-    Ok(plain(app.journals.root_checkpoint().await?))
+pub async fn root_checkpoint(
+    State(app): State<App>,
+    Query(wanted): Query<Cosigned>,
+) -> Result<Response, Problem> {
+    Ok(plain(app.journals.cosigned_checkpoint(wanted.cosigned).await?))
 }
 
 /// The public key that signs root checkpoints, PEM. Compare it with the one the authority published.

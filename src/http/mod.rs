@@ -24,6 +24,7 @@ pub mod status;
 pub mod timestamp;
 pub mod tls;
 pub mod version;
+pub mod witness;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;

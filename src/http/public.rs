@@ -1,7 +1,8 @@
 //! What anybody may read on the plain listener.
 
+use super::journal::Cosigned;
 use axum::Extension;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
@@ -22,9 +23,9 @@ pub async fn ready(State(app): State<App>) -> Response {
     (status, Extension(Explained), [(CACHE_CONTROL, "no-store")], axum::Json(&*readiness)).into_response()
 }
 
-/// `/checkpoint`: the newest root checkpoint, a signed note.
-pub async fn checkpoint(State(app): State<App>) -> Result<Response, Problem> {
-    let note = app.journals.root_checkpoint().await?;
+/// `/checkpoint`: the newest root checkpoint, a signed note; `?cosigned=2`: the newest with so many cosignatures.
+pub async fn checkpoint(State(app): State<App>, Query(wanted): Query<Cosigned>) -> Result<Response, Problem> {
+    let note = app.journals.cosigned_checkpoint(wanted.cosigned).await?;
     // A newer one comes with the next seal.
     Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "max-age=1")], note).into_response())
 }

@@ -21,6 +21,7 @@ use crate::journal::JournalStats;
 use crate::keys::client::SignerControl;
 use crate::keys::{KeyLabel, KeyPurpose, SignerState};
 use crate::telemetry::Snapshot;
+use crate::witness::WitnessView;
 
 /// A probe's outcome is given to everybody who asks within this time, so that probing cannot load the HSM.
 const FRESH: Duration = Duration::from_secs(1);
@@ -109,6 +110,14 @@ struct JournalState {
     journals: usize,
     #[serde(flatten)]
     stats: JournalStats,
+    /// Who cosigns the root log, and how far.
+    witnesses: Vec<WitnessView>,
+}
+
+/// The witnesses against the newest sealed root.
+pub(super) fn witnesses_of(app: &App) -> Vec<WitnessView> {
+    let ours = app.journals.newest_root().map_or(0, |(size, _)| size);
+    app.journals.witnesses().view(ours)
 }
 
 /// Everything at once, with a fresh test signature and test timestamp.
@@ -123,6 +132,7 @@ async fn status(State(app): State<App>) -> axum::Json<Status> {
             failed: app.journals.failed(),
             journals: app.journals.list().len(),
             stats: app.journals.stats(),
+            witnesses: witnesses_of(&app),
         },
         requests_in_flight: app.front.clients().in_flight(),
     })
@@ -147,6 +157,7 @@ pub async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
         signer_restarts: app.keys.control().map_or(0, SignerControl::restarts),
         keys_frozen: app.keys.frozen().len(),
         in_flight: app.front.clients().in_flight(),
+        witnesses: witnesses_of(&app),
     };
     let text = app.front.metrics().text(&now).map_err(|_| Problem::internal())?;
     Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())

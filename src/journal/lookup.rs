@@ -80,6 +80,22 @@ impl Lookup<'_> {
         Ok((entry, path, self.proof(journal, &found, &seal)?))
     }
 
+    /// The same entry under another sealed checkpoint that covers it.
+    pub fn single_under(
+        &self,
+        journal: &Journal,
+        seq: u64,
+        seal: &Seal,
+    ) -> Result<(Entry, Vec<Digest>, HeadProof), JournalError> {
+        let found = self.batch_of(journal, seq)?;
+        if seal.root_size <= found.0.root_index {
+            return Err(JournalError::NotNow("no cosigned checkpoint covers the entry yet".into()));
+        }
+        let entry = self.entry(journal, &found.0, seq)?;
+        let path = inclusion_path(seq, found.0.end(), |l, i| journal.tree.read(l, i))?;
+        Ok((entry, path, self.proof(journal, &found, seal)?))
+    }
+
     /// `count` entries from `first` in the newest sealed head.
     pub fn range(&self, journal: &Journal, first: u64, count: u64) -> Result<RangeReceipt, JournalError> {
         if count == 0 || count > RANGE_MAX {
@@ -117,6 +133,16 @@ impl Lookup<'_> {
             return Err(beyond(journal, old.max(new), size));
         }
         consistency_path(old, new, |l, i| journal.tree.read(l, i))
+    }
+
+    /// RFC 6962 consistency path between two sealed sizes of the root log.
+    pub fn root_consistency(&self, old: u64, new: u64) -> Result<Vec<Digest>, JournalError> {
+        let size = self.0.newest_seal().map_or(0, |seal| seal.root_size);
+        if old > new || new > size {
+            let journal = format!("{}/root", self.0.site);
+            return Err(JournalError::Beyond { journal, seq: old.max(new), size });
+        }
+        consistency_path(old, new, |l, i| self.0.root.read(l, i))
     }
 
     /// Whole entries, `count` from `first`, all durable; each compared with the tree.

@@ -18,6 +18,7 @@ use crate::clock::{Clock, UtcMicros};
 use crate::digest::Digest;
 use crate::institution::InstitutionId;
 use crate::keys::{KeyLabel, Keys};
+use crate::witness::Witnesses;
 
 /// Submissions of one request at most.
 const SUBMISSIONS_MAX: usize = 4096;
@@ -221,6 +222,7 @@ struct Inner {
     queue: Arc<Queue>,
     sequencer: Mutex<Option<JoinHandle<()>>>,
     sealer: tokio::task::JoinHandle<()>,
+    witnesses: Witnesses,
 }
 
 impl Drop for Inner {
@@ -269,8 +271,8 @@ impl Journals {
             started.map_err(|e| JournalError::Storage(format!("the journal could not start: {e}")))??;
         let sealer = Sealer { keys, head_key, stamp, origin, queue: Arc::clone(&queue), target: sealed_by };
         let sealer = tokio::spawn(sealer.run());
-        let journals =
-            Journals(Arc::new(Inner { shared, queue, sequencer: Mutex::new(Some(thread)), sealer }));
+        let (sequencer, witnesses) = (Mutex::new(Some(thread)), Witnesses::default());
+        let journals = Journals(Arc::new(Inner { shared, queue, sequencer, sealer, witnesses }));
         journals.open_own().await?;
         Ok(journals)
     }
@@ -353,6 +355,21 @@ impl Journals {
         Ok(receipt::single_text(&entry, &path, &proof))
     }
 
+    /// The receipt of one sealed entry under the newest checkpoint with at least `count` cosignatures.
+    pub async fn cosigned_receipt(
+        &self,
+        journal: &JournalName,
+        seq: u64,
+        count: usize,
+    ) -> Result<String, JournalError> {
+        let journal = self.0.shared.journal(journal.as_str())?;
+        let few = || JournalError::NotNow(format!("no checkpoint has {count} cosignatures yet"));
+        let (root_size, note) = self.0.witnesses.newest_with(count).ok_or_else(few)?;
+        let seal = state::Seal { root_size, note };
+        let (entry, path, proof) = Lookup(&self.0.shared).single_under(&journal, seq, &seal)?;
+        Ok(receipt::single_text(&entry, &path, &proof))
+    }
+
     /// Range receipt of `count` entries from `first`, against the newest seal.
     pub async fn range(
         &self,
@@ -381,10 +398,40 @@ impl Journals {
         Lookup(&self.0.shared).consistency(&journal, old, new)
     }
 
-    /// The newest signed root checkpoint (signed note text).
+    /// The newest signed root checkpoint (signed note text), with the cosignatures it has so far.
     pub async fn root_checkpoint(&self) -> Result<String, JournalError> {
-        let seal = self.0.shared.newest_seal();
-        seal.map(|seal| seal.note.clone()).ok_or_else(|| JournalError::NotNow("nothing is sealed yet".into()))
+        let (size, note) =
+            self.newest_root().ok_or_else(|| JournalError::NotNow("nothing is sealed yet".into()))?;
+        Ok(self.0.witnesses.with_lines(size, &note))
+    }
+
+    /// The newest root checkpoint that has at least `count` cosignatures; any number for 0.
+    pub async fn cosigned_checkpoint(&self, count: usize) -> Result<String, JournalError> {
+        if count == 0 {
+            return self.root_checkpoint().await;
+        }
+        let few = || JournalError::NotNow(format!("no checkpoint has {count} cosignatures yet"));
+        self.0.witnesses.newest_with(count).map(|(_, note)| note).ok_or_else(few)
+    }
+
+    /// Size and note of the newest sealed root, as it was sealed.
+    pub fn newest_root(&self) -> Option<(u64, String)> {
+        self.0.shared.newest_seal().map(|seal| (seal.root_size, seal.note.clone()))
+    }
+
+    /// RFC 6962 consistency path between two sealed sizes of the root log.
+    pub fn root_consistency(&self, old: u64, new: u64) -> Result<Vec<Digest>, JournalError> {
+        Lookup(&self.0.shared).root_consistency(old, new)
+    }
+
+    /// Origin line of the root log.
+    pub fn root_origin(&self) -> String {
+        format!("{}/root", self.0.shared.site)
+    }
+
+    /// What the witnesses of the root log said.
+    pub fn witnesses(&self) -> &Witnesses {
+        &self.0.witnesses
     }
 
     /// Writes the journal's export (see `docs/formats/journal.md`) to `out`.

@@ -130,7 +130,7 @@ pub fn head_line(proof: &HeadFacts) -> String {
 
 /// The same for machines.
 pub fn facts_json(facts: &ExportFacts) -> Value {
-    let HeadFacts { head, checkpoint, signed, stamped } = &facts.proof;
+    let HeadFacts { head, checkpoint, signed, stamped, .. } = &facts.proof;
     json!({
         "origin": facts.charter.origin, "institution": facts.charter.institution, "count": facts.count,
         "first_time": facts.first_time, "last_time": facts.last_time, "root": head.root,
