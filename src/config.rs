@@ -129,11 +129,13 @@ impl Default for Timestamp {
 pub struct Journal {
     /// Bytes of one segment, written out ahead.
     pub segment_bytes: u64,
+    /// Hash tiles of institutions' journals on the public listener (`docs/decisions/0012-public-tiles.md`).
+    pub public_tiles: bool,
 }
 
 impl Default for Journal {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20 }
+        Self { segment_bytes: 64 << 20, public_tiles: true }
     }
 }
 

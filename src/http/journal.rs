@@ -113,7 +113,7 @@ pub struct EntryToSeal {
 }
 
 /// The journal, or 404 alike for an unknown one and one of another institution.
-fn visible(app: &App, caller: &Caller, name: &str) -> Result<JournalInfo, Problem> {
+pub(super) fn visible(app: &App, caller: &Caller, name: &str) -> Result<JournalInfo, Problem> {
     let unknown = || Problem::not_found("journal", name);
     let info = match JournalName::try_from(name.to_owned()) {
         Ok(name) => app.journals.info(&name),

@@ -16,7 +16,8 @@ use crate::digest::{Digest, hex};
 /// Entries a range receipt may hold.
 pub const RANGE_MAX: u64 = 4096;
 
-type Found = (Batch, Option<Arc<str>>);
+/// A batch, and its head text if that is recent.
+pub type Found = (Batch, Option<Arc<str>>);
 
 /// Reads one appliance's journals.
 pub struct Lookup<'s>(pub &'s Shared);
@@ -212,13 +213,18 @@ impl Lookup<'_> {
     }
 
     fn proof(&self, journal: &Journal, found: &Found, seal: &Seal) -> Result<HeadProof, JournalError> {
-        let (batch, head) = found;
-        let head = match head {
-            Some(head) => head.to_string(),
-            None => self.stored_head(journal, batch)?,
-        };
+        let batch = &found.0;
+        let head = self.head_text(journal, found)?;
         let root_path = inclusion_path(batch.root_index, seal.root_size, |l, i| self.0.root.read(l, i))?;
         Ok(HeadProof { head, root_index: batch.root_index, root_path, checkpoint: seal.note.clone() })
+    }
+
+    /// The head's text: a leaf of the root log.
+    pub fn head_text(&self, journal: &Journal, (batch, head): &Found) -> Result<String, JournalError> {
+        match head {
+            Some(head) => Ok(head.to_string()),
+            None => self.stored_head(journal, batch),
+        }
     }
 
     fn stored_head(&self, journal: &Journal, batch: &Batch) -> Result<String, JournalError> {

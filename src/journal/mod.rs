@@ -381,6 +381,31 @@ impl Journals {
         Lookup(&self.0.shared).consistency(&journal, old, new)
     }
 
+    /// A tile of the root log, or `None` if no checkpoint has it (C2SP `tlog-tiles`).
+    pub async fn root_tile(&self, tile: tile_name::TileName) -> Result<Option<Vec<u8>>, JournalError> {
+        self.reading(move |lookup| lookup.root_tile(&tile)).await
+    }
+
+    /// A tile of a journal, or `None` if no sealed head has it.
+    pub async fn tile(
+        &self,
+        journal: &JournalName,
+        tile: tile_name::TileName,
+    ) -> Result<Option<Vec<u8>>, JournalError> {
+        let journal = self.0.shared.journal(journal.as_str())?;
+        self.reading(move |lookup| lookup.tile(&journal, &tile)).await
+    }
+
+    /// Runs what may read files where it holds nobody up.
+    async fn reading<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(Lookup<'_>) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let shared = Arc::clone(&self.0.shared);
+        let done = tokio::task::spawn_blocking(move || read(Lookup(&shared))).await;
+        done.map_err(|e| JournalError::Storage(format!("reading ended: {e}")))?
+    }
+
     /// The newest signed root checkpoint (signed note text).
     pub async fn root_checkpoint(&self) -> Result<String, JournalError> {
         let seal = self.0.shared.newest_seal();
@@ -484,6 +509,7 @@ pub mod entry;
 pub mod export;
 mod log;
 mod lookup;
+mod published;
 pub mod queue;
 pub mod receipt;
 pub mod reconcile;
@@ -496,6 +522,7 @@ mod sealer;
 mod segments;
 mod stage;
 mod state;
+pub mod tile_name;
 mod tiles;
 pub mod tree;
 pub mod verify;
