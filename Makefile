@@ -13,10 +13,11 @@ SOAK_ROUNDS ?= 300
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PECHAT := $(TARGET)/release/pechat
 
-# command:package, as Debian 12 names them; py.NAME is a module of Python
+# command, file or module:package, as Debian 12 names them; py.NAME is a module of Python
 BUILD_NEEDS := cc:build-essential
 DEMO_NEEDS := softhsm2-util:softhsm2 chronyd:chrony openssl:openssl python3:python3 curl:curl
-TEST_NEEDS := strace:strace osslsigncode:osslsigncode jarsigner:default-jdk-headless systemd-analyze:systemd \
+TEST_NEEDS := strace:strace osslsigncode:osslsigncode go:golang-go \
+              /usr/share/gocode/src/golang.org/x/mod:golang-golang-x-mod-dev jarsigner:default-jdk-headless systemd-analyze:systemd \
               py.ensurepip:python3-venv
 # Python peers of the interop tests, in a virtual environment of their own
 VENV := $(TARGET)/interop-venv
@@ -27,6 +28,7 @@ missing=()
 for need in $(1); do
   have=$${need%%:*}
   case $$have in
+    /*) test -e "$$have" || missing+=("$${need##*:}") ;;
     py.*) python3 -c "import $${have#py.}" 2>/dev/null || missing+=("$${need##*:}") ;;
     *) PATH="$$PATH:/usr/sbin:/sbin" command -v "$$have" >/dev/null || missing+=("$${need##*:}") ;;
   esac

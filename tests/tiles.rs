@@ -153,7 +153,7 @@ async fn what_no_head_has_or_is_named_otherwise_is_404() {
     ] {
         let answer = public(&service, bad).await;
         assert_eq!(answer.status(), 404, "{bad}");
-        assert!(["no-tile", "no-route"].contains(&problem(&answer).as_str()), "{bad}");
+        assert!(["no-tile", "unknown-route"].contains(&problem(&answer).as_str()), "{bad}");
         assert_eq!((header(&answer, "etag"), header(&answer, "cache-control")), ("", ""), "{bad}");
     }
 }

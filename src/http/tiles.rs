@@ -56,9 +56,9 @@ async fn journal_tile(
 ) -> Result<Response, Problem> {
     let name = named(uri.path(), &format!("/j/{journal}/"))?;
     let hashes = matches!(name.content, Content::Hashes { .. }) && app.front.hash_tiles();
-    let journal =
-        JournalName::try_from(journal).ok().filter(|_| hashes).ok_or_else(|| no_tile(uri.path()))?;
-    if app.journals.info(&journal).is_none() {
+    let journal = JournalName::try_from(journal).map_err(|_| no_tile(uri.path()))?;
+    let salted = app.journals.info(&journal).is_some_and(|info| info.institution.is_some());
+    if !(hashes && salted) {
         return Err(no_tile(uri.path()));
     }
     answer(&headers, &name, "", app.journals.tile(&journal, name).await?, uri.path())
