@@ -6,16 +6,22 @@ mod service;
 #[allow(dead_code, reason = "each test uses a part of the fixture")]
 mod wire;
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{Request, Response};
 use bytes::Bytes;
 use pechat::access::Role;
+use pechat::clock::UtcMicros;
 use pechat::digest::Digest;
 use pechat::http::limit::Limits;
 use pechat::journal::checkpoint::{Head, open_note};
 use pechat::journal::entry::{ENTRY_BYTES, Entry};
-use pechat::journal::tree::{CompactRange, leaf_hash};
+use pechat::journal::receipt::{HeadProof, parse_range, parse_single};
+use pechat::journal::tree::{CompactRange, leaf_hash, verify_consistency};
+use pechat::journal::verify::{Trust, verify_head, verify_range};
 use pechat::journal::{JournalName, RequestId, Submission};
+use serde_json::Value;
 use service::Service;
 use wire::{Wire, problem};
 
@@ -23,23 +29,35 @@ const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
 /// A service whose journal `land` has a charter and this many seals, each in its own batch or all in one.
 async fn sealed(batches: &[u64]) -> Service {
+    let mut service = land().await;
+    let mut first = 0;
+    for count in batches {
+        seal(&mut service, first, *count).await;
+        first += count;
+    }
+    service
+}
+
+async fn seal(service: &mut Service, first: u64, count: u64) {
+    let one = |n: u64| {
+        let mut id = [0; 16];
+        id[8..].copy_from_slice(&n.to_be_bytes());
+        Submission { request_id: RequestId(id), digest: Digest::of(&n.to_be_bytes()) }
+    };
+    let submissions = (first..first + count).map(one).collect();
+    service.app.journals.seal(&name(), submissions, None).await.unwrap();
+}
+
+fn name() -> JournalName {
+    JournalName::try_from("land".to_owned()).unwrap()
+}
+
+async fn land() -> Service {
     let mut service = Service::start(Limits::default()).await;
     service.add("land-registry", "registry", Role::RegistryService);
     service.add("tax-office", "tax", Role::RegistryService);
     service.add("authority", "auditor", Role::Auditor);
     service.open_journal("land", "land-registry").await;
-    let name = JournalName::try_from("land".to_owned()).unwrap();
-    let mut number = 0_u64;
-    for count in batches {
-        let one = |n: u64| {
-            let mut id = [0; 16];
-            id[8..].copy_from_slice(&n.to_be_bytes());
-            Submission { request_id: RequestId(id), digest: Digest::of(&n.to_be_bytes()) }
-        };
-        let submissions = (number..number + count).map(one).collect();
-        service.app.journals.seal(&name, submissions, None).await.unwrap();
-        number += count;
-    }
     service
 }
 
@@ -186,7 +204,7 @@ async fn entries_are_for_those_who_may_read_the_journal() {
         assert!(leaves.iter().all(|leaf| leaf.len() == ENTRY_BYTES));
         let seqs = leaves.iter().map(|leaf| Entry::decode(leaf).unwrap().seq);
         assert!(seqs.eq(0..301));
-        let head = service.app.journals.head(&"land".to_owned().try_into().unwrap()).await.unwrap();
+        let head = service.app.journals.head(&name()).await.unwrap();
         assert_eq!(root_of(&leaves), Head::parse(&head.head).unwrap().root);
         let hashes = wire.get("/v1/journals/land/tile/0/000").await.unwrap();
         assert_eq!(hashes.body(), public(&service, "/j/land/tile/0/000").await.body());
@@ -207,4 +225,93 @@ async fn an_appliance_told_so_keeps_journals_tiles_to_itself() {
     assert_eq!(wire.get("/j/land/tile/0/000.p/2").await.unwrap().status(), 404);
     assert_eq!(wire.get("/root/checkpoint").await.unwrap().status(), 200);
     assert_eq!(public(&service, "/j/land/tile/0/000.p/2").await.status(), 200);
+}
+
+fn json(answer: &Response<Bytes>) -> Value {
+    serde_json::from_slice(answer.body()).unwrap()
+}
+
+async fn asked(service: &Service, path: &str, accept: &str) -> Response<Bytes> {
+    let request = Request::get(path).header("host", "h").header("accept", accept);
+    service.connect("registry").await.send(request.body(Body::empty()).unwrap()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_receipt_is_also_json_that_says_the_same() {
+    let service = sealed(&[5, 7]).await;
+    let path = "/v1/journals/land/receipts/3";
+    let text = asked(&service, path, "*/*").await;
+    assert_eq!(
+        (header(&text, "content-type"), header(&text, "vary")),
+        ("text/plain; charset=utf-8", "Accept")
+    );
+    let json = asked(&service, path, "application/json").await;
+    assert_eq!((header(&json, "content-type"), header(&json, "vary")), ("application/json", "Accept"));
+    assert_eq!(asked(&service, path, "application/json").await.body(), json.body());
+    let single = parse_single(std::str::from_utf8(text.body()).unwrap()).unwrap();
+    let range = parse_range(json.body()).unwrap();
+    let entry = &range.entries[0];
+    assert_eq!((range.first, range.prev, &range.proof), (3, single.entry.prev, &single.proof));
+    assert_eq!((entry.digest, entry.time, range.entries.len()), (single.entry.digest, single.entry.time, 1));
+    let facts = verify_range(&range, &Trust::default()).unwrap();
+    assert_eq!(facts.proof.head.size, 6);
+}
+
+#[tokio::test]
+async fn one_root_checkpoint_is_shown_to_continue_another() {
+    let mut service = sealed(&[2]).await;
+    let note = async |service: &Service| {
+        open_note(&service.app.journals.root_checkpoint().await.unwrap()).unwrap().checkpoint
+    };
+    let old = note(&service).await;
+    seal(&mut service, 2, 3).await;
+    let new = note(&service).await;
+    assert!(new.size > old.size);
+    let proof =
+        json(&asked(&service, &format!("/v1/consistency?old={}&new={}", old.size, new.size), "*/*").await);
+    assert_eq!((proof["old"].as_u64(), proof["new"].as_u64()), (Some(old.size), Some(new.size)));
+    let path: Vec<Digest> = serde_json::from_value(proof["path"].clone()).unwrap();
+    verify_consistency(old.size, &old.root, new.size, &new.root, &path).unwrap();
+    let beyond = asked(&service, &format!("/v1/consistency?old=1&new={}", new.size + 1), "*/*").await;
+    assert_eq!((beyond.status().as_u16(), problem(&beyond)), (404, "beyond-journal".into()));
+    assert_eq!(asked(&service, "/v1/consistency?old=2&new=1", "*/*").await.status(), 400);
+}
+
+/// Verifies a head of the answer; its size.
+fn size_of(head: &Value) -> u64 {
+    let proof: HeadProof = serde_json::from_value(head.clone()).unwrap();
+    verify_head(&proof, &Trust::default()).unwrap().head.size
+}
+
+#[tokio::test]
+async fn the_head_at_a_moment_is_the_newest_one_stamped_by_then() {
+    let mut service = land().await;
+    let at = async |service: &Service, at: i64| {
+        let path = format!("/v1/journals/land/head?at={}", UtcMicros(at).iso8601());
+        json(&asked(service, &path, "*/*").await)
+    };
+    let (mut heads, mut first) = (vec![], 0);
+    for count in [1, 2, 3, 4] {
+        // genTime has milliseconds.
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        seal(&mut service, first, count).await;
+        first += count;
+        let newest = at(&service, 4_000_000_000_000_000).await;
+        assert_eq!((size_of(&newest["head"]), newest["next"].is_null()), (first + 1, true));
+        heads.push((newest["stamped"].as_i64().unwrap(), first + 1));
+    }
+    for pair in heads.windows(2) {
+        let [(from, size), (until, following)] = [pair[0], pair[1]];
+        for moment in [from, until - 1000] {
+            let answer = at(&service, moment).await;
+            assert_eq!(answer["at"], moment);
+            assert_eq!((&answer["stamped"], size_of(&answer["head"])), (&Value::from(from), size));
+            assert_eq!(size_of(&answer["next"]), following);
+        }
+        assert_eq!(size_of(&at(&service, until).await["head"]), following);
+    }
+    let before = asked(&service, "/v1/journals/land/head?at=2001-01-01T00:00:00Z", "*/*").await;
+    assert_eq!((before.status().as_u16(), problem(&before)), (404, "no-head-then".into()));
+    let odd = asked(&service, "/v1/journals/land/head?at=yesterday", "*/*").await;
+    assert_eq!((odd.status().as_u16(), problem(&odd)), (400, "malformed-request".into()));
 }

@@ -16,6 +16,7 @@ pub mod institution;
 pub mod journal;
 pub mod limit;
 pub mod listen;
+pub mod moment;
 pub mod overview;
 pub mod pace;
 pub mod problem;
@@ -99,11 +100,13 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/v1/journals/{journal}/entries", &[Seal]),
     route("GET", "/v1/journals/{journal}/receipts/{seq}", &[ReadJournal]),
     route("GET", "/v1/journals/{journal}/checkpoint", &[ReadJournal]),
+    route("GET", "/v1/journals/{journal}/head", &[ReadJournal]),
     route("GET", "/v1/journals/{journal}/range", &[ReadJournal]),
     route("GET", "/v1/journals/{journal}/consistency", &[ReadJournal]),
     route("GET", "/v1/journals/{journal}/export", &[ReadJournal]),
     route("GET", "/v1/journals/{journal}/tile/{*tile}", &[ReadJournal]),
     route("GET", "/v1/checkpoint", &[]),
+    route("GET", "/v1/consistency", &[]),
     route("GET", "/v1/keys/journal-head", &[]),
     route("GET", "/v1/institutions", &[ManageInstitutions, ReadCertificates]),
     route("POST", "/v1/institutions", &[ManageInstitutions]),
@@ -138,6 +141,7 @@ fn api_routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Description::openapi())
         .merge(timestamp::routes())
         .merge(journal::routes())
+        .merge(moment::routes())
         .merge(tiles::routes())
         .merge(institution::routes())
         .merge(certificate::routes())

@@ -81,6 +81,13 @@ impl Lookup<'_> {
         Ok((entry, path, self.proof(journal, &found, &seal)?))
     }
 
+    /// One sealed entry as a range receipt of one, as first sealed: what its sealing was answered with.
+    pub fn single_range(&self, journal: &Journal, seq: u64) -> Result<RangeReceipt, JournalError> {
+        let found = self.batch_of(journal, seq)?;
+        let Entry { request_id, digest, .. } = self.entry(journal, &found.0, seq)?;
+        self.run(journal, found, &[(seq, Submission { request_id, digest })])
+    }
+
     /// `count` entries from `first` in the newest sealed head.
     pub fn range(&self, journal: &Journal, first: u64, count: u64) -> Result<RangeReceipt, JournalError> {
         if count == 0 || count > RANGE_MAX {
@@ -118,6 +125,15 @@ impl Lookup<'_> {
             return Err(beyond(journal, old.max(new), size));
         }
         consistency_path(old, new, |l, i| journal.tree.read(l, i))
+    }
+
+    /// RFC 6962 consistency path between two sizes of the root log, up to its newest checkpoint.
+    pub fn root_consistency(&self, old: u64, new: u64) -> Result<Vec<Digest>, JournalError> {
+        let size = self.0.newest_seal().map_or(0, |seal| seal.root_size);
+        if old > new || new > size {
+            return Err(JournalError::Beyond { journal: "root".into(), seq: old.max(new), size });
+        }
+        consistency_path(old, new, |l, i| self.0.root.read(l, i))
     }
 
     /// Whole entries, `count` from `first`, all durable; each compared with the tree.
@@ -212,7 +228,8 @@ impl Lookup<'_> {
         }
     }
 
-    fn proof(&self, journal: &Journal, found: &Found, seal: &Seal) -> Result<HeadProof, JournalError> {
+    /// The head's text and its path under a seal.
+    pub fn proof(&self, journal: &Journal, found: &Found, seal: &Seal) -> Result<HeadProof, JournalError> {
         let batch = &found.0;
         let head = self.head_text(journal, found)?;
         let root_path = inclusion_path(batch.root_index, seal.root_size, |l, i| self.0.root.read(l, i))?;

@@ -353,6 +353,16 @@ impl Journals {
         Ok(receipt::single_text(&entry, &path, &proof))
     }
 
+    /// The same evidence as [`Journals::receipt`] in the form that [`Journals::seal`] returns.
+    pub async fn range_receipt(
+        &self,
+        journal: &JournalName,
+        seq: u64,
+    ) -> Result<receipt::RangeReceipt, JournalError> {
+        let journal = self.0.shared.journal(journal.as_str())?;
+        Lookup(&self.0.shared).single_range(&journal, seq)
+    }
+
     /// Range receipt of `count` entries from `first`, against the newest seal.
     pub async fn range(
         &self,
@@ -368,6 +378,23 @@ impl Journals {
     pub async fn head(&self, journal: &JournalName) -> Result<receipt::HeadProof, JournalError> {
         let journal = self.0.shared.journal(journal.as_str())?;
         Lookup(&self.0.shared).head(&journal)
+    }
+
+    /// The journal's newest sealed head at `at`, `None` before its first. `time_of` reads genTime
+    /// (microseconds UTC) from the token of a checkpoint note.
+    pub async fn head_at(
+        &self,
+        journal: &JournalName,
+        at: UtcMicros,
+        time_of: impl Fn(&str) -> Result<i64, String> + Send + Sync + 'static,
+    ) -> Result<Option<moment::HeadAt>, JournalError> {
+        let journal = self.0.shared.journal(journal.as_str())?;
+        self.reading(move |lookup| lookup.head_at(&journal, at.0, &time_of)).await
+    }
+
+    /// RFC 6962 consistency path between two sizes of the root log.
+    pub async fn root_consistency(&self, old: u64, new: u64) -> Result<Vec<Digest>, JournalError> {
+        self.reading(move |lookup| lookup.root_consistency(old, new)).await
     }
 
     /// RFC 6962 consistency path between two sizes of the journal's tree.
@@ -509,6 +536,7 @@ pub mod entry;
 pub mod export;
 mod log;
 mod lookup;
+pub mod moment;
 mod published;
 pub mod queue;
 pub mod receipt;

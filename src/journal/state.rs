@@ -272,10 +272,24 @@ impl Shared {
     pub fn seal_over(&self, root_index: u64) -> Result<Option<Arc<Seal>>, JournalError> {
         let seals = self.seals.read().unwrap_or_else(PoisonError::into_inner);
         let index = seals.all.partition_point(|seal| seal.root_size <= root_index);
-        let Some(found) = seals.all.get(index) else { return Ok(None) };
+        let there = index < seals.all.len();
+        drop(seals);
+        there.then(|| self.seal(index)).transpose()
+    }
+
+    /// How many seals there are.
+    pub fn seal_count(&self) -> usize {
+        self.seals.read().unwrap_or_else(PoisonError::into_inner).all.len()
+    }
+
+    /// One of the seals, the oldest being number 0.
+    pub fn seal(&self, index: usize) -> Result<Arc<Seal>, JournalError> {
+        let seals = self.seals.read().unwrap_or_else(PoisonError::into_inner);
+        let missing = || JournalError::Damaged(format!("there is no seal {index}"));
+        let found = seals.all.get(index).ok_or_else(missing)?;
         let old = seals.all.len() - seals.recent.len();
         if let Some(recent) = index.checked_sub(old).and_then(|recent| seals.recent.get(recent)) {
-            return Ok(Some(Arc::clone(recent)));
+            return Ok(Arc::clone(recent));
         }
         let (place, offset) = (found.place, found.offset as usize);
         let (root_size, hash, bytes) = (found.root_size, found.hash, found.bytes as usize);
@@ -283,7 +297,7 @@ impl Shared {
         let bytes = self.read(place, offset, bytes)?;
         let note = String::from_utf8(bytes).ok().filter(|note| Digest::of(note.as_bytes()) == hash);
         let note = note.ok_or_else(|| JournalError::Damaged(format!("seal at {place:?} has changed")))?;
-        Ok(Some(Arc::new(Seal { root_size, note })))
+        Ok(Arc::new(Seal { root_size, note }))
     }
 
     /// The first size of at least `leaves` that a checkpoint of the root log has.
