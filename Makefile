@@ -44,7 +44,7 @@ if (( $${#missing[@]} )); then
 fi
 endef
 
-.PHONY: help setup setup-demo build demo demo-stop test lint unit interop fuzz deny docs bench soak
+.PHONY: help setup setup-demo build demo demo-stop test lint unit interop fuzz deny docs bench bench-peers soak
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
@@ -112,6 +112,15 @@ fuzz: ## FUZZ_SECONDS in total over every parser of outside bytes
 bench: ## One line a figure, with limit, ratio and this disk's fsync
 	@cargo build --release --locked -p hsm-test
 	cargo bench --locked --bench appliance
+
+bench-peers: ## Tessera's POSIX log on the same disk in the same run, ratio to our seals
+	@cargo build --release --locked -p hsm-test
+	program=$$(realpath -m $(TARGET))/peers
+	PATH="$$PATH:/usr/local/go/bin"
+	for go in $$(type -ap go); do
+	  if (cd benches/peers && GOTOOLCHAIN=local $$go build -o "$$program" .); then export PECHAT_PEERS=$$program; break; fi
+	done
+	cargo bench --locked --bench appliance -- peers
 
 soak: ## SOAK_ROUNDS kill -9 of either process while a register seals
 	@PECHAT_CRASH_ROUNDS=$(SOAK_ROUNDS) cargo test --release --locked --test crash -- --nocapture

@@ -29,8 +29,33 @@ func must[T any](value T, err error) T {
 	return value
 }
 
+// proofs keeps one proof builder for each checkpoint, so that a tile is read once for all entries under it.
+type proofs struct {
+	tiles  client.TileFetcherFunc
+	mutex  sync.Mutex
+	bySize map[uint64]*builder
+}
+
+type builder struct {
+	mutex sync.Mutex
+	inner *client.ProofBuilder
+}
+
+func (p *proofs) path(ctx context.Context, size, index uint64) [][]byte {
+	p.mutex.Lock()
+	under := p.bySize[size]
+	if under == nil {
+		under = &builder{inner: must(client.NewProofBuilder(ctx, size, p.tiles))}
+		p.bySize[size] = under
+	}
+	p.mutex.Unlock()
+	under.mutex.Lock()
+	defer under.mutex.Unlock()
+	return must(under.inner.InclusionProof(ctx, index))
+}
+
 // one appends a digest and returns when its proof verifies.
-func one(ctx context.Context, appender *tessera.Appender, awaiter *tessera.PublicationAwaiter, tiles client.TileFetcherFunc) {
+func one(ctx context.Context, appender *tessera.Appender, awaiter *tessera.PublicationAwaiter, proofs *proofs) {
 	digest := make([]byte, 32)
 	must(rand.Read(digest))
 	index, checkpoint, err := awaiter.Await(ctx, appender.Add(ctx, tessera.NewEntry(digest)))
@@ -38,8 +63,7 @@ func one(ctx context.Context, appender *tessera.Appender, awaiter *tessera.Publi
 	var origin, root string
 	var size uint64
 	must(fmt.Sscanf(string(checkpoint), "%s\n%d\n%s\n", &origin, &size, &root))
-	builder := must(client.NewProofBuilder(ctx, size, tiles))
-	path := must(builder.InclusionProof(ctx, index.Index))
+	path := proofs.path(ctx, size, index.Index)
 	proof := make(tlog.RecordProof, len(path))
 	for at, hash := range path {
 		proof[at] = tlog.Hash(hash)
@@ -67,6 +91,7 @@ func main() {
 	must(shutdown, err)
 	awaiter := tessera.NewPublicationAwaiter(ctx, reader.ReadCheckpoint, time.Millisecond)
 
+	proofs := &proofs{tiles: reader.ReadTile, bySize: map[uint64]*builder{}}
 	var mutex sync.Mutex
 	var latencies []time.Duration
 	var group sync.WaitGroup
@@ -78,7 +103,7 @@ func main() {
 			defer group.Done()
 			for time.Now().Before(end) {
 				began := time.Now()
-				one(ctx, appender, awaiter, reader.ReadTile)
+				one(ctx, appender, awaiter, proofs)
 				mutex.Lock()
 				latencies = append(latencies, time.Since(began))
 				mutex.Unlock()

@@ -6,7 +6,7 @@
 use super::JournalError;
 use super::lookup::Lookup;
 use super::state::Journal;
-use super::tile_name::{Content, TileName, WIDTH};
+use super::tile_name::{Content, TileName, WIDTH, bundle};
 
 impl Lookup<'_> {
     /// A tile of the root log; `None` if no checkpoint has it. Its entries are the heads' texts.
@@ -54,14 +54,4 @@ impl Lookup<'_> {
         }
         Ok(bundle(heads.iter().map(|(_, text)| text)))
     }
-}
-
-/// Each item after its length (u16, big-endian). Entries have 152 bytes, heads at most 1,024.
-fn bundle(items: impl Iterator<Item = impl AsRef<[u8]>>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for item in items {
-        bytes.extend_from_slice(&(item.as_ref().len() as u16).to_be_bytes());
-        bytes.extend_from_slice(item.as_ref());
-    }
-    bytes
 }

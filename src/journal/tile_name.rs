@@ -99,6 +99,16 @@ pub fn groups(index: u64) -> String {
     path
 }
 
+/// An entry bundle: each item after its length (u16, big-endian). Entries have 152 bytes, heads at most 1,024.
+pub fn bundle(items: impl Iterator<Item = impl AsRef<[u8]>>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for item in items {
+        bytes.extend_from_slice(&(item.as_ref().len() as u16).to_be_bytes());
+        bytes.extend_from_slice(item.as_ref());
+    }
+    bytes
+}
+
 fn index(text: &str) -> Option<u64> {
     let last = text.rsplit('/').next()?;
     let before = text.strip_suffix(last)?;
@@ -198,6 +208,11 @@ mod tests {
             .filter(|(level, index, width)| of(*level, *index, *width))
             .collect();
         assert_eq!(partial, [(0, 273, 112), (1, 1, 17), (2, 0, 1)]);
+    }
+
+    #[test]
+    fn a_bundle_has_each_item_after_its_length() {
+        assert_eq!(bundle([&b"ab"[..], &[7; 300]].into_iter())[..6], [0, 2, b'a', b'b', 1, 44]);
     }
 
     #[test]
