@@ -13,10 +13,11 @@ SOAK_ROUNDS ?= 300
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PECHAT := $(TARGET)/release/pechat
 
-# command:package, as Debian 12 names them; py.NAME is a module of Python
+# command, file or module:package, as Debian 12 names them; py.NAME is a module of Python
 BUILD_NEEDS := cc:build-essential
 DEMO_NEEDS := softhsm2-util:softhsm2 chronyd:chrony openssl:openssl python3:python3 curl:curl
-TEST_NEEDS := strace:strace osslsigncode:osslsigncode jarsigner:default-jdk-headless systemd-analyze:systemd \
+TEST_NEEDS := strace:strace osslsigncode:osslsigncode go:golang-go \
+              /usr/share/gocode/src/golang.org/x/mod:golang-golang-x-mod-dev jarsigner:default-jdk-headless systemd-analyze:systemd \
               py.ensurepip:python3-venv
 # Python peers of the interop tests, in a virtual environment of their own
 VENV := $(TARGET)/interop-venv
@@ -27,6 +28,7 @@ missing=()
 for need in $(1); do
   have=$${need%%:*}
   case $$have in
+    /*) test -e "$$have" || missing+=("$${need##*:}") ;;
     py.*) python3 -c "import $${have#py.}" 2>/dev/null || missing+=("$${need##*:}") ;;
     *) PATH="$$PATH:/usr/sbin:/sbin" command -v "$$have" >/dev/null || missing+=("$${need##*:}") ;;
   esac
@@ -42,7 +44,7 @@ if (( $${#missing[@]} )); then
 fi
 endef
 
-.PHONY: help setup setup-demo build demo demo-stop test lint unit interop fuzz deny docs bench soak
+.PHONY: help setup setup-demo build demo demo-stop test lint unit interop fuzz deny docs bench bench-peers soak
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
@@ -110,6 +112,15 @@ fuzz: ## FUZZ_SECONDS in total over every parser of outside bytes
 bench: ## One line a figure, with limit, ratio and this disk's fsync
 	@cargo build --release --locked -p hsm-test
 	cargo bench --locked --bench appliance
+
+bench-peers: ## Tessera's POSIX log on the same disk in the same run, ratio to our seals
+	@cargo build --release --locked -p hsm-test
+	program=$$(realpath -m $(TARGET))/peers
+	PATH="$$PATH:/usr/local/go/bin"
+	for go in $$(type -ap go); do
+	  if (cd benches/peers && GOTOOLCHAIN=local $$go build -o "$$program" .); then export PECHAT_PEERS=$$program; break; fi
+	done
+	cargo bench --locked --bench appliance -- peers
 
 soak: ## SOAK_ROUNDS kill -9 of either process while a register seals
 	@PECHAT_CRASH_ROUNDS=$(SOAK_ROUNDS) cargo test --release --locked --test crash -- --nocapture

@@ -135,11 +135,13 @@ pub struct Journal {
     pub segment_bytes: u64,
     /// Who is asked to cosign the root log.
     pub witness: Vec<WitnessConfig>,
+    /// Hash tiles of institutions' journals on the public listener (`docs/decisions/0012-public-tiles.md`).
+    pub public_tiles: bool,
 }
 
 impl Default for Journal {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, witness: Vec::new() }
+        Self { segment_bytes: 64 << 20, witness: Vec::new(), public_tiles: true }
     }
 }
 

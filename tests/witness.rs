@@ -222,7 +222,7 @@ async fn a_log_that_was_rolled_back_is_refused_and_its_fork_too() {
     wait_for("the refusal", || view(&restored).alarm.is_some_and(|alarm| alarm.contains("another history")));
     assert_eq!(witness.remembered(), size);
     let forked = restored.newest_root().unwrap().1;
-    let proof = restored.root_consistency(size, restored.newest_root().unwrap().0).unwrap();
+    let proof = restored.root_consistency(size, restored.newest_root().unwrap().0).await.unwrap();
     let fork = AddCheckpoint::text(size, &proof, &forked);
     let size_of = SignedCheckpoint::parse(&forked).unwrap().size;
     if size_of > size {

@@ -77,7 +77,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let _ = authority_for_stamp.set(authority.clone());
     let directory = Directory::default();
     let issuer = open_issuer(&config, &keys, &journals, &directory)?;
-    let front = Front::new(config.limits.clone());
+    let front = Front::publishing(config.limits.clone(), config.journal.public_tiles);
     let app = App { journals, authority, clock, keys, issuer, directory, front };
 
     tokio::spawn(journal_transitions(app.journals.clone(), transitions));

@@ -22,11 +22,17 @@ struct Inner {
     routes: HashMap<&'static str, Vec<&'static Route>>,
     ids: RandomState,
     counter: AtomicU64,
+    hash_tiles: bool,
 }
 
 impl Front {
     /// A front with nothing in flight.
     pub fn new(limits: Limits) -> Self {
+        Self::publishing(limits, true)
+    }
+
+    /// A front that shows anybody the hash tiles of institutions' journals, or nobody.
+    pub fn publishing(limits: Limits, hash_tiles: bool) -> Self {
         let mut routes: HashMap<&str, Vec<&Route>> = HashMap::new();
         for route in ROUTES {
             routes.entry(route.path).or_default().push(route);
@@ -39,6 +45,7 @@ impl Front {
             routes,
             ids: RandomState::new(),
             counter: AtomicU64::new(0),
+            hash_tiles,
         }))
     }
 
@@ -50,6 +57,11 @@ impl Front {
     /// Requests to the public listener: a budget of its own, so that neither starves the other.
     pub fn public(&self) -> &Meter {
         &self.0.public
+    }
+
+    /// Whether the public listener has hash tiles of journals.
+    pub fn hash_tiles(&self) -> bool {
+        self.0.hash_tiles
     }
 
     /// The counters.

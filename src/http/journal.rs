@@ -1,7 +1,7 @@
 //! Journals over HTTP: open, list, append, receipts and proofs.
 
 use axum::extract::{Path, Query, Request, State};
-use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, LOCATION};
+use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, LOCATION, VARY};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -113,7 +113,7 @@ pub struct EntryToSeal {
 }
 
 /// The journal, or 404 alike for an unknown one and one of another institution.
-fn visible(app: &App, caller: &Caller, name: &str) -> Result<JournalInfo, Problem> {
+pub(super) fn visible(app: &App, caller: &Caller, name: &str) -> Result<JournalInfo, Problem> {
     let unknown = || Problem::not_found("journal", name);
     let info = match JournalName::try_from(name.to_owned()) {
         Ok(name) => app.journals.info(&name),
@@ -212,7 +212,7 @@ async fn append(
     request: Request,
 ) -> Result<Response, Problem> {
     let info = visible(&app, &caller, &name)?;
-    let as_text = wants_text(request.headers());
+    let as_text = accepts(request.headers(), "text/plain");
     body::must_be(request.headers(), "application/json")?;
     let asked: EntriesRequest = parse_entries(&body::read(request, entries::CAP).await?)?;
     let ids: Vec<_> = asked.submissions.iter().map(|s| s.request_id).collect();
@@ -231,8 +231,8 @@ async fn append(
     }
 }
 
-fn wants_text(headers: &HeaderMap) -> bool {
-    headers.get(ACCEPT).and_then(|v| v.to_str().ok()).is_some_and(|accept| accept.contains("text/plain"))
+fn accepts(headers: &HeaderMap, media: &str) -> bool {
+    headers.get(ACCEPT).and_then(|v| v.to_str().ok()).is_some_and(|accept| accept.contains(media))
 }
 
 fn plain(text: String) -> Response {
@@ -240,11 +240,14 @@ fn plain(text: String) -> Response {
 }
 
 /// The receipt of one sealed entry; always the same bytes unless cosignatures are asked for.
+///
+/// With `Accept: application/json` as a range receipt of one entry, otherwise as text.
 #[utoipa::path(
     get, path = "/v1/journals/{journal}/receipts/{seq}", tag = "journals",
     params(("journal" = String, Path), ("seq" = u64, Path), Cosigned),
     responses(
-        (status = 200, description = "C2SP tlog-proof text", body = String, content_type = "text/plain"),
+        (status = 200, description = "C2SP tlog-proof text, or a run of one entry", content(
+            (String = "text/plain"), (Run<'static> = "application/json"))),
         (status = 404, body = Document, content_type = "application/problem+json"),
     )
 )]
@@ -253,12 +256,18 @@ async fn receipt(
     caller: Caller,
     Path((name, seq)): Path<(String, u64)>,
     Query(wanted): Query<Cosigned>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let info = visible(&app, &caller, &name)?;
-    Ok(plain(match wanted.cosigned {
+    if accepts(&headers, "application/json") && !accepts(&headers, "text/plain") {
+        let receipt = app.journals.range_receipt(&info.name, seq).await?;
+        return Ok(([(VARY, "Accept")], axum::Json(Run::whole(&receipt))).into_response());
+    }
+    let text = match wanted.cosigned {
         0 => app.journals.receipt(&info.name, seq).await?,
         count => app.journals.cosigned_receipt(&info.name, seq, count).await?,
-    }))
+    };
+    Ok(([(VARY, "Accept")], plain(text)).into_response())
 }
 
 /// The journal's newest sealed head.
@@ -314,23 +323,23 @@ async fn range(
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-struct Sizes {
+pub(super) struct Sizes {
     /// The earlier size, entries.
-    old: u64,
+    pub old: u64,
     /// The later size, entries.
-    new: u64,
+    pub new: u64,
 }
 
 /// RFC 6962 section 2.1.2: the journal at `new` continues the journal at `old`.
 #[derive(Serialize, ToSchema)]
-struct Consistency {
+pub(super) struct Consistency {
     /// The earlier size.
-    old: u64,
+    pub old: u64,
     /// The later size.
-    new: u64,
+    pub new: u64,
     /// The path, hex.
     #[schema(value_type = Vec<String>)]
-    path: Vec<Digest>,
+    pub path: Vec<Digest>,
 }
 
 /// Proof that nothing was changed between two sizes.

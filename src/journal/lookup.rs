@@ -16,7 +16,8 @@ use crate::digest::{Digest, hex};
 /// Entries a range receipt may hold.
 pub const RANGE_MAX: u64 = 4096;
 
-type Found = (Batch, Option<Arc<str>>);
+/// A batch, and its head text if that is recent.
+pub type Found = (Batch, Option<Arc<str>>);
 
 /// Reads one appliance's journals.
 pub struct Lookup<'s>(pub &'s Shared);
@@ -94,6 +95,13 @@ impl Lookup<'_> {
         let entry = self.entry(journal, &found.0, seq)?;
         let path = inclusion_path(seq, found.0.end(), |l, i| journal.tree.read(l, i))?;
         Ok((entry, path, self.proof(journal, &found, seal)?))
+    }
+
+    /// One sealed entry as a range receipt of one, as first sealed: what its sealing was answered with.
+    pub fn single_range(&self, journal: &Journal, seq: u64) -> Result<RangeReceipt, JournalError> {
+        let found = self.batch_of(journal, seq)?;
+        let Entry { request_id, digest, .. } = self.entry(journal, &found.0, seq)?;
+        self.run(journal, found, &[(seq, Submission { request_id, digest })])
     }
 
     /// `count` entries from `first` in the newest sealed head.
@@ -237,14 +245,20 @@ impl Lookup<'_> {
         }
     }
 
-    fn proof(&self, journal: &Journal, found: &Found, seal: &Seal) -> Result<HeadProof, JournalError> {
-        let (batch, head) = found;
-        let head = match head {
-            Some(head) => head.to_string(),
-            None => self.stored_head(journal, batch)?,
-        };
+    /// The head's text and its path under a seal.
+    pub fn proof(&self, journal: &Journal, found: &Found, seal: &Seal) -> Result<HeadProof, JournalError> {
+        let batch = &found.0;
+        let head = self.head_text(journal, found)?;
         let root_path = inclusion_path(batch.root_index, seal.root_size, |l, i| self.0.root.read(l, i))?;
         Ok(HeadProof { head, root_index: batch.root_index, root_path, checkpoint: seal.note.clone() })
+    }
+
+    /// The head's text: a leaf of the root log.
+    pub fn head_text(&self, journal: &Journal, (batch, head): &Found) -> Result<String, JournalError> {
+        match head {
+            Some(head) => Ok(head.to_string()),
+            None => self.stored_head(journal, batch),
+        }
     }
 
     fn stored_head(&self, journal: &Journal, batch: &Batch) -> Result<String, JournalError> {

@@ -370,6 +370,16 @@ impl Journals {
         Ok(receipt::single_text(&entry, &path, &proof))
     }
 
+    /// The same evidence as [`Journals::receipt`] in the form that [`Journals::seal`] returns.
+    pub async fn range_receipt(
+        &self,
+        journal: &JournalName,
+        seq: u64,
+    ) -> Result<receipt::RangeReceipt, JournalError> {
+        let journal = self.0.shared.journal(journal.as_str())?;
+        Lookup(&self.0.shared).single_range(&journal, seq)
+    }
+
     /// Range receipt of `count` entries from `first`, against the newest seal.
     pub async fn range(
         &self,
@@ -387,6 +397,23 @@ impl Journals {
         Lookup(&self.0.shared).head(&journal)
     }
 
+    /// The journal's newest sealed head at `at`, `None` before its first. `time_of` reads genTime
+    /// (microseconds UTC) from the token of a checkpoint note.
+    pub async fn head_at(
+        &self,
+        journal: &JournalName,
+        at: UtcMicros,
+        time_of: impl Fn(&str) -> Result<i64, String> + Send + Sync + 'static,
+    ) -> Result<Option<moment::HeadAt>, JournalError> {
+        let journal = self.0.shared.journal(journal.as_str())?;
+        self.reading(move |lookup| lookup.head_at(&journal, at.0, &time_of)).await
+    }
+
+    /// RFC 6962 consistency path between two sizes of the root log.
+    pub async fn root_consistency(&self, old: u64, new: u64) -> Result<Vec<Digest>, JournalError> {
+        self.reading(move |lookup| lookup.root_consistency(old, new)).await
+    }
+
     /// RFC 6962 consistency path between two sizes of the journal's tree.
     pub async fn consistency(
         &self,
@@ -398,7 +425,31 @@ impl Journals {
         Lookup(&self.0.shared).consistency(&journal, old, new)
     }
 
-    /// The newest signed root checkpoint (signed note text), with the cosignatures it has so far.
+    /// A tile of the root log, or `None` if no checkpoint has it (C2SP `tlog-tiles`).
+    pub async fn root_tile(&self, tile: tile_name::TileName) -> Result<Option<Vec<u8>>, JournalError> {
+        self.reading(move |lookup| lookup.root_tile(&tile)).await
+    }
+
+    /// A tile of a journal, or `None` if no sealed head has it.
+    pub async fn tile(
+        &self,
+        journal: &JournalName,
+        tile: tile_name::TileName,
+    ) -> Result<Option<Vec<u8>>, JournalError> {
+        let journal = self.0.shared.journal(journal.as_str())?;
+        self.reading(move |lookup| lookup.tile(&journal, &tile)).await
+    }
+
+    /// Runs what may read files where it holds nobody up.
+    async fn reading<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(Lookup<'_>) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let shared = Arc::clone(&self.0.shared);
+        let done = tokio::task::spawn_blocking(move || read(Lookup(&shared))).await;
+        done.map_err(|e| JournalError::Storage(format!("reading ended: {e}")))?
+    }
+
     pub async fn root_checkpoint(&self) -> Result<String, JournalError> {
         let (size, note) =
             self.newest_root().ok_or_else(|| JournalError::NotNow("nothing is sealed yet".into()))?;
@@ -417,11 +468,6 @@ impl Journals {
     /// Size and note of the newest sealed root, as it was sealed.
     pub fn newest_root(&self) -> Option<(u64, String)> {
         self.0.shared.newest_seal().map(|seal| (seal.root_size, seal.note.clone()))
-    }
-
-    /// RFC 6962 consistency path between two sealed sizes of the root log.
-    pub fn root_consistency(&self, old: u64, new: u64) -> Result<Vec<Digest>, JournalError> {
-        Lookup(&self.0.shared).root_consistency(old, new)
     }
 
     /// Origin line of the root log.
@@ -531,6 +577,8 @@ pub mod entry;
 pub mod export;
 mod log;
 mod lookup;
+pub mod moment;
+mod published;
 pub mod queue;
 pub mod receipt;
 pub mod reconcile;
@@ -543,6 +591,7 @@ mod sealer;
 mod segments;
 mod stage;
 mod state;
+pub mod tile_name;
 mod tiles;
 pub mod tree;
 pub mod verify;

@@ -1,6 +1,7 @@
 //! What sequencer, sealer and readers share: journals, where each batch stands, seals, counters.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -115,6 +116,23 @@ impl Journal {
     /// The newest batch whose head a root log of `root_size` leaves holds.
     pub fn newest_within(&self, root_size: u64) -> Option<(Batch, Option<Arc<str>>)> {
         self.find(|batch| batch.root_index < root_size)
+    }
+
+    /// The first size of at least `leaves` that a head below `root_size` has.
+    pub fn published(&self, leaves: u64, root_size: u64) -> Option<u64> {
+        let batches = self.batches.read().unwrap_or_else(PoisonError::into_inner);
+        let found = batches.all.get(batches.all.partition_point(|batch| batch.end() < leaves))?;
+        (found.root_index < root_size).then(|| found.end())
+    }
+
+    /// All batches whose heads stand at these indices of the root log.
+    pub fn heads_in(&self, span: &Range<u64>) -> Vec<(Batch, Option<Arc<str>>)> {
+        let batches = self.batches.read().unwrap_or_else(PoisonError::into_inner);
+        let at = |end: u64| batches.all.partition_point(|batch| batch.root_index < end);
+        let without_head = batches.all.len() - batches.heads.len();
+        let head =
+            |index: usize| index.checked_sub(without_head).and_then(|recent| batches.heads.get(recent));
+        (at(span.start)..at(span.end)).map(|index| (batches.all[index], head(index).cloned())).collect()
     }
 
     fn find(&self, holds: impl Fn(&Batch) -> bool) -> Option<(Batch, Option<Arc<str>>)> {
@@ -254,10 +272,24 @@ impl Shared {
     pub fn seal_over(&self, root_index: u64) -> Result<Option<Arc<Seal>>, JournalError> {
         let seals = self.seals.read().unwrap_or_else(PoisonError::into_inner);
         let index = seals.all.partition_point(|seal| seal.root_size <= root_index);
-        let Some(found) = seals.all.get(index) else { return Ok(None) };
+        let there = index < seals.all.len();
+        drop(seals);
+        there.then(|| self.seal(index)).transpose()
+    }
+
+    /// How many seals there are.
+    pub fn seal_count(&self) -> usize {
+        self.seals.read().unwrap_or_else(PoisonError::into_inner).all.len()
+    }
+
+    /// One of the seals, the oldest being number 0.
+    pub fn seal(&self, index: usize) -> Result<Arc<Seal>, JournalError> {
+        let seals = self.seals.read().unwrap_or_else(PoisonError::into_inner);
+        let missing = || JournalError::Damaged(format!("there is no seal {index}"));
+        let found = seals.all.get(index).ok_or_else(missing)?;
         let old = seals.all.len() - seals.recent.len();
         if let Some(recent) = index.checked_sub(old).and_then(|recent| seals.recent.get(recent)) {
-            return Ok(Some(Arc::clone(recent)));
+            return Ok(Arc::clone(recent));
         }
         let (place, offset) = (found.place, found.offset as usize);
         let (root_size, hash, bytes) = (found.root_size, found.hash, found.bytes as usize);
@@ -265,7 +297,14 @@ impl Shared {
         let bytes = self.read(place, offset, bytes)?;
         let note = String::from_utf8(bytes).ok().filter(|note| Digest::of(note.as_bytes()) == hash);
         let note = note.ok_or_else(|| JournalError::Damaged(format!("seal at {place:?} has changed")))?;
-        Ok(Some(Arc::new(Seal { root_size, note })))
+        Ok(Arc::new(Seal { root_size, note }))
+    }
+
+    /// The first size of at least `leaves` that a checkpoint of the root log has.
+    pub fn published(&self, leaves: u64) -> Option<u64> {
+        let seals = self.seals.read().unwrap_or_else(PoisonError::into_inner);
+        let index = seals.all.partition_point(|seal| seal.root_size < leaves);
+        seals.all.get(index).map(|seal| seal.root_size)
     }
 
     /// The newest seal.

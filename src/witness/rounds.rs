@@ -134,7 +134,7 @@ impl Asker {
 
     async fn ask(&self, old: u64, candidate: &Arc<Candidate>) -> Result<Answer, AskError> {
         let broken = |e: JournalError| AskError::Unreachable(format!("no proof from size {old}: {e}"));
-        let proof = self.journals.root_consistency(old, candidate.checkpoint.size).map_err(broken)?;
+        let proof = self.journals.root_consistency(old, candidate.checkpoint.size).await.map_err(broken)?;
         let (client, candidate) = (self.client.clone(), candidate.clone());
         let ask = move || client.ask(old, &proof, &candidate.note, &candidate.checkpoint.body);
         aside(ask).await.unwrap_or_else(|| Err(AskError::Unreachable("the asking thread ended".into())))
