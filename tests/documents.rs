@@ -83,7 +83,9 @@ fn every_command_and_flag_in_the_documents_exists() {
         for command in commands(&read(&document)) {
             let words: Vec<&str> = command.split_whitespace().collect();
             let Some(first) = words.first().filter(|w| known.contains(**w)) else { continue };
-            let second = words.get(1).filter(|w| matches!(*first, "audit" | "client") && !w.starts_with('-'));
+            let second = words
+                .get(1)
+                .filter(|w| matches!(*first, "audit" | "client" | "witness") && !w.starts_with('-'));
             let path: Vec<&str> = [Some(first), second].into_iter().flatten().copied().collect();
             let Some(help) = help(&path) else {
                 wrong.push(format!("{}: pechat {}", document.display(), path.join(" ")));

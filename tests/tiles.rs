@@ -1,5 +1,6 @@
 //! The logs as static resources: what strangers read from the public listener and auditors over mutual TLS.
 
+#[allow(dead_code, reason = "each test uses a part of the fixture")]
 mod pki;
 #[allow(dead_code, reason = "each test uses a part of the fixture")]
 mod service;
