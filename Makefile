@@ -9,7 +9,7 @@ DIR ?= demo
 RECORDS ?=
 ONCE ?=
 FUZZ_SECONDS ?= 60
-SOAK_ROUNDS ?= 300
+SOAK_ROUNDS ?= 500
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PECHAT := $(TARGET)/release/pechat
 
