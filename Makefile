@@ -10,6 +10,7 @@ RECORDS ?=
 ONCE ?=
 FUZZ_SECONDS ?= 60
 SOAK_ROUNDS ?= 500
+SOAK_CUTS ?= 20
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PECHAT := $(TARGET)/release/pechat
 
@@ -17,7 +18,7 @@ PECHAT := $(TARGET)/release/pechat
 BUILD_NEEDS := cc:build-essential
 DEMO_NEEDS := softhsm2-util:softhsm2 chronyd:chrony openssl:openssl python3:python3 curl:curl
 TEST_NEEDS := strace:strace osslsigncode:osslsigncode jarsigner:default-jdk-headless systemd-analyze:systemd \
-              py.ensurepip:python3-venv
+              py.ensurepip:python3-venv xfs_io:xfsprogs mkfs.ext4:e2fsprogs mount:mount
 # Python peers of the interop tests, in a virtual environment of their own
 VENV := $(TARGET)/interop-venv
 PEERS := rfc3161-client==1.0.9 requests pyhanko==0.38.0 pyhanko[async-http] pyhanko-cli
@@ -111,5 +112,6 @@ bench: ## One line a figure, with limit, ratio and this disk's fsync
 	@cargo build --release --locked -p hsm-test
 	cargo bench --locked --bench appliance
 
-soak: ## SOAK_ROUNDS kill -9 of either process while a register seals
+soak: ## SOAK_ROUNDS kill -9 of either process, then SOAK_CUTS power cuts (as root), while registers seal
 	@PECHAT_CRASH_ROUNDS=$(SOAK_ROUNDS) cargo test --release --locked --test crash -- --nocapture
+	PECHAT_POWER_CUTS=$(SOAK_CUTS) cargo test --release --locked --test powercut -- --nocapture
