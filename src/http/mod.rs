@@ -16,6 +16,7 @@ pub mod institution;
 pub mod journal;
 pub mod limit;
 pub mod listen;
+pub mod outflow;
 pub mod overview;
 pub mod pace;
 pub mod problem;
