@@ -9,7 +9,8 @@ DIR ?= demo
 RECORDS ?=
 ONCE ?=
 FUZZ_SECONDS ?= 60
-SOAK_ROUNDS ?= 300
+SOAK_ROUNDS ?= 500
+SOAK_CUTS ?= 20
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PECHAT := $(TARGET)/release/pechat
 
@@ -18,7 +19,7 @@ BUILD_NEEDS := cc:build-essential
 DEMO_NEEDS := softhsm2-util:softhsm2 chronyd:chrony openssl:openssl python3:python3 curl:curl
 TEST_NEEDS := strace:strace osslsigncode:osslsigncode go:golang-go \
               /usr/share/gocode/src/golang.org/x/mod:golang-golang-x-mod-dev jarsigner:default-jdk-headless systemd-analyze:systemd \
-              py.ensurepip:python3-venv
+              py.ensurepip:python3-venv xfs_io:xfsprogs mkfs.ext4:e2fsprogs mount:mount
 # Python peers of the interop tests, in a virtual environment of their own
 VENV := $(TARGET)/interop-venv
 PEERS := rfc3161-client==1.0.9 requests pyhanko==0.38.0 pyhanko[async-http] pyhanko-cli
@@ -122,5 +123,6 @@ bench-peers: ## Tessera's POSIX log on the same disk in the same run, ratio to o
 	done
 	cargo bench --locked --bench appliance -- peers
 
-soak: ## SOAK_ROUNDS kill -9 of either process while a register seals
+soak: ## SOAK_ROUNDS kill -9 of either process, then SOAK_CUTS power cuts (as root), while registers seal
 	@PECHAT_CRASH_ROUNDS=$(SOAK_ROUNDS) cargo test --release --locked --test crash -- --nocapture
+	PECHAT_POWER_CUTS=$(SOAK_CUTS) cargo test --release --locked --test powercut -- --nocapture

@@ -13,7 +13,7 @@ use super::answer::{self, Run};
 use super::body::Json;
 use super::entries::{self, EntriesRequest, parse_entries};
 use super::problem::{Document, Problem};
-use super::{App, Caller, body};
+use super::{App, Caller, body, outflow};
 use crate::digest::Digest;
 use crate::institution::InstitutionId;
 use crate::journal::receipt::HeadProof;
@@ -376,7 +376,7 @@ async fn export(
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
     let info = visible(&app, &caller, &name)?;
-    Ok(app.journals.export(&info.name).await?.into_response())
+    Ok(outflow::answer(app.journals.export(&info.name).await?))
 }
 
 /// Which root checkpoint, or under which one.

@@ -17,6 +17,7 @@ pub mod journal;
 pub mod limit;
 pub mod listen;
 pub mod moment;
+pub mod outflow;
 pub mod overview;
 pub mod pace;
 pub mod problem;

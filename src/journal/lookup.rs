@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::entry::{ENTRY_BYTES, Entry};
-use super::export::{self, ExportHeader};
+use super::entry::Entry;
+use super::export::ExportHeader;
 use super::queue::{Placed, Positions};
 use super::receipt::{HeadProof, RangeEntry, RangeReceipt};
 use super::record::{self, SLOT_BYTES};
@@ -199,26 +199,12 @@ impl Lookup<'_> {
         if Digest::of(&detail) == entry.digest { Ok(detail) } else { Err(changed(journal, &batch, seq)) }
     }
 
-    /// The journal's export: every entry of the newest sealed head, each compared with the tree.
-    pub fn export(&self, journal: &Journal) -> Result<Vec<u8>, JournalError> {
+    /// What stands before the entries of the newest sealed head in an export.
+    pub fn export_header(&self, journal: &Journal) -> Result<ExportHeader, JournalError> {
         let (found, seal) = self.newest(journal)?;
-        let count = found.0.end();
-        let proof = self.proof(journal, &found, &seal)?;
+        let (count, proof) = (found.0.end(), self.proof(journal, &found, &seal)?);
         let (origin, charter) = (journal.origin.clone(), journal.charter.clone());
-        let header = ExportHeader { origin, charter, count, proof };
-        let mut out = Vec::with_capacity(count as usize * ENTRY_BYTES + 8192);
-        let mut fault = None;
-        let entries = (0..count).step_by(RANGE_MAX as usize).map_while(|first| {
-            let part = self.entries(journal, first, RANGE_MAX.min(count - first));
-            part.map_err(|e| fault = Some(e)).ok()
-        });
-        let encoded = entries.flatten().map(|entry| entry.encode());
-        let written = export::write(&mut out, &header, encoded);
-        match (fault, written) {
-            (Some(error), _) => Err(error),
-            (None, Err(e)) => Err(JournalError::Damaged(format!("{}: {e}", journal.origin))),
-            (None, Ok(())) => Ok(out),
-        }
+        Ok(ExportHeader { origin, charter, count, proof })
     }
 
     fn newest(&self, journal: &Journal) -> Result<(Found, Arc<Seal>), JournalError> {

@@ -480,13 +480,10 @@ impl Journals {
         &self.0.witnesses
     }
 
-    /// Writes the journal's export (see `docs/formats/journal.md`) to `out`.
-    pub async fn export(&self, journal: &JournalName) -> Result<Vec<u8>, JournalError> {
+    /// The journal's export (see `docs/formats/journal.md`), part by part in bounded memory.
+    pub async fn export(&self, journal: &JournalName) -> Result<outflow::Outflow, JournalError> {
         let journal = self.0.shared.journal(journal.as_str())?;
-        let shared = Arc::clone(&self.0.shared);
-        let write = move || Lookup(&shared).export(&journal);
-        let written = tokio::task::spawn_blocking(write).await;
-        written.map_err(|e| JournalError::Storage(format!("the export ended: {e}")))?
+        outflow::Outflow::start(Arc::clone(&self.0.shared), journal).await
     }
 
     /// The journal, if there is one.
@@ -579,6 +576,7 @@ mod log;
 mod lookup;
 pub mod moment;
 mod published;
+pub mod outflow;
 pub mod queue;
 pub mod receipt;
 pub mod reconcile;
