@@ -13,10 +13,10 @@ SOAK_ROUNDS ?= 300
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PECHAT := $(TARGET)/release/pechat
 
-# command:package, as Debian 12 names them; py.NAME is a module of Python
+# command:package, as Debian 12 names them; py.NAME is a module of Python, jar.NAME a library of Java
 BUILD_NEEDS := cc:build-essential
 DEMO_NEEDS := softhsm2-util:softhsm2 chronyd:chrony openssl:openssl python3:python3 curl:curl
-TEST_NEEDS := strace:strace osslsigncode:osslsigncode jarsigner:default-jdk-headless systemd-analyze:systemd \
+TEST_NEEDS := strace:strace osslsigncode:osslsigncode jarsigner:default-jdk-headless jar.bcpkix:libbcpkix-java systemd-analyze:systemd \
               py.ensurepip:python3-venv
 # Python peers of the interop tests, in a virtual environment of their own
 VENV := $(TARGET)/interop-venv
@@ -27,6 +27,7 @@ missing=()
 for need in $(1); do
   have=$${need%%:*}
   case $$have in
+    jar.*) [[ -e /usr/share/java/$${have#jar.}.jar ]] || missing+=("$${need##*:}") ;;
     py.*) python3 -c "import $${have#py.}" 2>/dev/null || missing+=("$${need##*:}") ;;
     *) PATH="$$PATH:/usr/sbin:/sbin" command -v "$$have" >/dev/null || missing+=("$${need##*:}") ;;
   esac
