@@ -8,6 +8,7 @@ pub mod check_config;
 pub mod client;
 pub mod demo;
 pub mod doctor;
+pub mod evidence;
 pub mod init;
 mod layout;
 pub mod serve;

@@ -80,17 +80,21 @@ impl Hash {
 
     /// Its value for the concatenation of `parts`.
     pub fn of(self, parts: &[&[u8]]) -> Vec<u8> {
-        let algorithm = match self {
+        let mut context = self.context();
+        parts.iter().for_each(|part| context.update(part));
+        context.finish().as_ref().to_vec()
+    }
+
+    /// A computation of its value, piece by piece.
+    pub(crate) fn context(self) -> lc::Context {
+        lc::Context::new(match self {
             Hash::Sha256 => &lc::SHA256,
             Hash::Sha384 => &lc::SHA384,
             Hash::Sha512 => &lc::SHA512,
             Hash::Sha3_256 => &lc::SHA3_256,
             Hash::Sha3_384 => &lc::SHA3_384,
             Hash::Sha3_512 => &lc::SHA3_512,
-        };
-        let mut context = lc::Context::new(algorithm);
-        parts.iter().for_each(|part| context.update(part));
-        context.finish().as_ref().to_vec()
+        })
     }
 
     /// AlgorithmIdentifier, DER, without parameters (RFC 5754 section 2).
