@@ -162,3 +162,20 @@ fn bouncy_castle_validates_records_in_every_state_of_their_life() {
     let (accepted, said) = stranger(&[(states[4][0].clone(), FILES[1])]);
     assert!(!accepted && said.contains("hash not found"), "{said}");
 }
+
+#[test]
+fn no_changed_byte_of_a_record_goes_unnoticed() {
+    let world = world();
+    let record = world.live(&[0, 1, 3])[1].to_der();
+    let verify = |der: &[u8]| {
+        let record = EvidenceRecord::from_der(der).ok()?;
+        world.verify(&record, FILES[1], "2040-01-01").ok()
+    };
+    for at in (0..record.len()).step_by(7) {
+        let mut changed = record.clone();
+        changed[at] ^= 1 << (at % 8);
+        assert_eq!(verify(&changed), None, "byte {at}");
+    }
+    assert!(EvidenceRecord::from_der(&[&record[..], &[0]].concat()).is_err());
+    assert!(EvidenceRecord::from_der(&record[..record.len() - 1]).is_err());
+}
