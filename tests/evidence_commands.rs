@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use appliance::{Appliance, refused, run, write_records};
+use pechat::digest::Digest;
+use serde_json::json;
 
 fn evidence(appliance: &Appliance, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pechat"));
@@ -59,6 +61,29 @@ fn a_journal_is_exported_with_evidence_renewed_twice_and_every_tampering_is_name
     says(&refusal, &["nothing was renewed: only what holds can be carried on"]);
     fs::write(&list, &text).unwrap();
     says(&run(&mut verify(&["--json"])), &["\"verdict\":\"PASSED\""]);
+    the_appliance_keeps_what_verifies_its_tokens(&appliance);
+}
+
+/// A bundle under its own hash, which `own.events` names.
+fn the_appliance_keeps_what_verifies_its_tokens(appliance: &Appliance) {
+    let kept: Vec<_> = fs::read_dir(appliance.path("demo/data/validation")).unwrap().collect();
+    assert_eq!(kept.len(), 1);
+    let path = kept[0].as_ref().unwrap().path();
+    let text = fs::read_to_string(&path).unwrap();
+    let digest = Digest::of(text.as_bytes());
+    assert_eq!(path.file_name().unwrap().to_str().unwrap(), format!("{digest}.pem"));
+    says(&text, &["pechat-validation v1\n", "BEGIN CERTIFICATE", "BEGIN X509 CRL"]);
+    let detail = json!({ "event": "validation", "bundle": format!("{digest}.pem"), "sha256": digest });
+    let out = appliance.path("events");
+    let mut audit = Command::new(env!("CARGO_BIN_EXE_pechat"));
+    audit.args(["audit", "export", "--journal", "own.events", "--out"]).arg(&out);
+    audit.env("PECHAT_URL", appliance.env("PECHAT_URL")).env("PECHAT_CA", appliance.env("PECHAT_CA"));
+    audit.env("PECHAT_CERT", appliance.env("PECHAT_AUDITOR_CERT"));
+    audit.env("PECHAT_KEY", appliance.env("PECHAT_AUDITOR_KEY"));
+    run(&mut audit);
+    let export = fs::read(out.join("journal.export")).unwrap();
+    let sealed = Digest::of(detail.to_string().as_bytes());
+    assert!(export.windows(32).any(|window| window == sealed.as_bytes()), "{detail} is not in own.events");
 }
 
 fn record(folder: &Path, name: &str) -> PathBuf {

@@ -14,4 +14,5 @@ mod layout;
 pub mod serve;
 pub mod signer;
 pub mod status;
+mod validation;
 pub mod verify;

@@ -13,6 +13,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 
 use super::layout;
+use super::validation::Bundles;
 use crate::access::Directory;
 use crate::certificate::{self, Ca, Issuer};
 use crate::clock::{self, Clock, Transition};
@@ -82,6 +83,10 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     tokio::spawn(journal_transitions(app.journals.clone(), transitions));
     tokio::spawn(renew_lists(app.issuer.clone()));
     note(&app.journals, json!({"event": "start", "version": env!("CARGO_PKG_VERSION")})).await?;
+    let chain = ["tsu-1", "root"].map(|name| layout::certificate(&config, name));
+    let chain = chain.into_iter().collect::<Result<_, _>>()?;
+    let bundles = Bundles { dir: config.data("validation"), chain };
+    tokio::spawn(bundles.run(app.issuer.clone(), app.journals.clone()));
     let ended = run_listeners(&config, app.clone()).await;
     note(&app.journals, json!({"event": "stop"})).await?;
     if let Some(control) = app.keys.control() {
