@@ -37,7 +37,7 @@ impl Bundles {
         let mut recorded: Option<(Digest, Instant)> = None;
         loop {
             if let Some(list) = issuer.list(ISSUER) {
-                let text = bundle(&self.chain, &[list.der.clone()]);
+                let text = bundle(&self.chain, std::slice::from_ref(&list.der));
                 let digest = Digest::of(text.as_bytes());
                 let known = recorded.is_some_and(|(last, at)| last == digest && at.elapsed() < DAILY);
                 if !known {

@@ -69,7 +69,7 @@ impl Tsa {
         let attribute = |oid: &[u8], value: &[u8]| der(0x30, &[&der(6, &[oid]), &der(0x31, &[value])]);
         let named = if own == Hash::Sha256 { Vec::new() } else { algorithm(own) };
         let id = der(0x30, &[&named, &der(4, &[&own.of(&[&unit])])]);
-        let mut attributes = vec![
+        let mut attributes = [
             attribute(&pkcs9(&[3]), &der(6, &[TST_INFO])),
             attribute(&pkcs9(&[4]), &der(4, &[&own.of(&[&info])])),
             attribute(&pkcs9(&[16, 2, 47]), &der(0x30, &[&der(0x30, &[&id])])),
