@@ -14,12 +14,13 @@ SOAK_CUTS ?= 20
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PECHAT := $(TARGET)/release/pechat
 
-# command, file or module:package, as Debian 12 names them; py.NAME is a module of Python
+# command, file or module:package, as Debian 12 names them; py.NAME is a module of Python, jar.NAME a library of Java
 BUILD_NEEDS := cc:build-essential
 DEMO_NEEDS := softhsm2-util:softhsm2 chronyd:chrony openssl:openssl python3:python3 curl:curl
 TEST_NEEDS := strace:strace osslsigncode:osslsigncode go:golang-go \
-              /usr/share/gocode/src/golang.org/x/mod:golang-golang-x-mod-dev jarsigner:default-jdk-headless systemd-analyze:systemd \
-              py.ensurepip:python3-venv xfs_io:xfsprogs mkfs.ext4:e2fsprogs mount:mount
+              /usr/share/gocode/src/golang.org/x/mod:golang-golang-x-mod-dev jarsigner:default-jdk-headless \
+              jar.bcpkix:libbcpkix-java systemd-analyze:systemd py.ensurepip:python3-venv \
+              xfs_io:xfsprogs mkfs.ext4:e2fsprogs mount:mount
 # Python peers of the interop tests, in a virtual environment of their own
 VENV := $(TARGET)/interop-venv
 PEERS := rfc3161-client==1.0.9 requests pyhanko==0.38.0 pyhanko[async-http] pyhanko-cli
@@ -30,6 +31,7 @@ for need in $(1); do
   have=$${need%%:*}
   case $$have in
     /*) test -e "$$have" || missing+=("$${need##*:}") ;;
+    jar.*) [[ -e /usr/share/java/$${have#jar.}.jar ]] || missing+=("$${need##*:}") ;;
     py.*) python3 -c "import $${have#py.}" 2>/dev/null || missing+=("$${need##*:}") ;;
     *) PATH="$$PATH:/usr/sbin:/sbin" command -v "$$have" >/dev/null || missing+=("$${need##*:}") ;;
   esac

@@ -28,6 +28,8 @@ enum Command {
     Verify(commands::verify::VerifyArgs),
     /// Take journals away, verify, compare and reconcile them from an auditor's side.
     Audit(commands::audit::AuditArgs),
+    /// Keep exports provable for decades: RFC 4998 evidence records, their renewal and their check.
+    Evidence(commands::evidence::EvidenceArgs),
     /// Stamp files and seal records from a register's side.
     Client(commands::client::ClientArgs),
     /// Cosign checkpoints of logs that only ever grow: a C2SP witness that anyone can run.
@@ -49,6 +51,7 @@ pub fn run() -> ExitCode {
         Command::CheckConfig(args) => finish(commands::check_config::run(args)),
         Command::Verify(args) => commands::verify::run(args),
         Command::Audit(args) => commands::audit::run(args),
+        Command::Evidence(args) => commands::evidence::run(args),
         Command::Client(args) => commands::client::run(args),
         Command::Witness(args) => finish(commands::witness::run(args)),
         Command::Status(args) => commands::status::run(args),

@@ -85,7 +85,7 @@ fn every_command_and_flag_in_the_documents_exists() {
             let Some(first) = words.first().filter(|w| known.contains(**w)) else { continue };
             let second = words
                 .get(1)
-                .filter(|w| matches!(*first, "audit" | "client" | "witness") && !w.starts_with('-'));
+                .filter(|w| matches!(*first, "audit" | "client" | "evidence" | "witness") && !w.starts_with('-'));
             let path: Vec<&str> = [Some(first), second].into_iter().flatten().copied().collect();
             let Some(help) = help(&path) else {
                 wrong.push(format!("{}: pechat {}", document.display(), path.join(" ")));
@@ -131,6 +131,9 @@ fn manual_pages_name_every_flag_of_their_command() {
         ("docs/man/pechat-audit.1", &["audit", "verify"]),
         ("docs/man/pechat-audit.1", &["audit", "compare"]),
         ("docs/man/pechat-audit.1", &["audit", "reconcile"]),
+        ("docs/man/pechat-evidence.1", &["evidence", "export"]),
+        ("docs/man/pechat-evidence.1", &["evidence", "renew"]),
+        ("docs/man/pechat-evidence.1", &["evidence", "verify"]),
         ("docs/man/pechat-client.1", &["client", "init"]),
         ("docs/man/pechat-client.1", &["client", "stamp"]),
         ("docs/man/pechat-client.1", &["client", "seal"]),

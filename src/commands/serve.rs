@@ -13,6 +13,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 
 use super::layout;
+use super::validation::Bundles;
 use crate::access::Directory;
 use crate::certificate::{self, Ca, Issuer};
 use crate::clock::{self, Clock, Transition};
@@ -85,6 +86,10 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let witnesses = witness::rounds::start(&app.journals, &config.journal.witness, config.data("witness"));
     let _rounds = witnesses.map_err(during("witnesses"))?;
     note(&app.journals, json!({"event": "start", "version": env!("CARGO_PKG_VERSION")})).await?;
+    let chain = ["tsu-1", "root"].map(|name| layout::certificate(&config, name));
+    let chain = chain.into_iter().collect::<Result<_, _>>()?;
+    let bundles = Bundles { dir: config.data("validation"), chain };
+    tokio::spawn(bundles.run(app.issuer.clone(), app.journals.clone()));
     let ended = run_listeners(&config, app.clone()).await;
     note(&app.journals, json!({"event": "stop"})).await?;
     if let Some(control) = app.keys.control() {
