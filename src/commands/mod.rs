@@ -8,6 +8,7 @@ pub mod check_config;
 pub mod client;
 pub mod demo;
 pub mod doctor;
+mod heads;
 pub mod init;
 mod layout;
 pub mod serve;

@@ -168,6 +168,8 @@ impl Sequencer {
         let (stamp, trusted) = self.stamp();
         let admission = low.clone().map_or(trusted, |why| Err(JournalError::NotNow(why)));
         let own_admission = low.map_or(Ok(()), |why| Err(JournalError::NotNow(why)));
+        let sound = self.shared.admit();
+        let (admission, own_admission) = (sound.clone().and(admission), sound.and(own_admission));
         let mut open = Open::default();
         for command in work.commands {
             self.stage(command, &mut open, stamp, &admission, &own_admission);
@@ -188,6 +190,11 @@ impl Sequencer {
     ) -> Option<PendingSeal> {
         if seal.root_size <= self.sealed {
             let _ = durable.send(Ok(()));
+            return None;
+        }
+        if let Err(error) = self.shared.admit() {
+            let _ = durable.send(Err(error.clone()));
+            self.dismiss(&error);
             return None;
         }
         match self.replica.check_seal(seal.root_size, &seal.note) {
@@ -345,6 +352,9 @@ impl Sequencer {
     }
 
     fn announce(&self) {
+        if self.shared.quarantine().is_some() {
+            return;
+        }
         let (root_size, root) = self.replica.root();
         let waiting = !self.awaiting.is_empty();
         self.target.send_replace(Target { root_size, root, sealed: self.sealed, waiting });
