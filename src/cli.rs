@@ -28,6 +28,8 @@ enum Command {
     Verify(commands::verify::VerifyArgs),
     /// Take journals away, verify, compare and reconcile them from an auditor's side.
     Audit(commands::audit::AuditArgs),
+    /// Restore a lost tail of the journals from receipts, on a stopped appliance.
+    Journal(commands::journal::JournalArgs),
     /// Stamp files and seal records from a register's side.
     Client(commands::client::ClientArgs),
     /// Say in one screen how a running appliance is.
@@ -47,6 +49,7 @@ pub fn run() -> ExitCode {
         Command::CheckConfig(args) => finish(commands::check_config::run(args)),
         Command::Verify(args) => commands::verify::run(args),
         Command::Audit(args) => commands::audit::run(args),
+        Command::Journal(args) => commands::journal::run(args),
         Command::Client(args) => commands::client::run(args),
         Command::Status(args) => commands::status::run(args),
         Command::Doctor(args) => commands::doctor::run(args),

@@ -5,3 +5,5 @@ mod detection;
 #[path = "journal/fixture.rs"]
 #[allow(dead_code)]
 mod fixture;
+#[path = "journal_rollback/resurrection.rs"]
+mod resurrection;

@@ -10,6 +10,7 @@ pub mod demo;
 pub mod doctor;
 mod heads;
 pub mod init;
+pub mod journal;
 mod layout;
 pub mod serve;
 pub mod signer;

@@ -284,7 +284,7 @@ impl Sequencer {
         let head = head_text(&journal.origin, line.next, &root, &self.after);
         self.shared.root.append(&[leaf_hash(head.as_bytes())]);
         let mut details = Vec::new();
-        if staged.kind == EntryKind::Record {
+        if !staged.details.is_empty() {
             staged.details.iter().for_each(|d| details.extend_from_slice(&(d.len() as u32).to_be_bytes()));
             staged.details.iter().for_each(|d| details.extend_from_slice(d));
         }
