@@ -5,5 +5,7 @@ mod detection;
 #[path = "journal/fixture.rs"]
 #[allow(dead_code)]
 mod fixture;
+#[path = "journal_rollback/gap.rs"]
+mod gap;
 #[path = "journal_rollback/resurrection.rs"]
 mod resurrection;

@@ -20,6 +20,7 @@ pub mod overview;
 pub mod pace;
 pub mod problem;
 pub mod public;
+pub mod quarantine;
 pub mod status;
 pub mod timestamp;
 pub mod tls;
@@ -103,6 +104,8 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/journals/{journal}/export", &[ReadJournal]),
     route("GET", "/v1/checkpoint", &[]),
     route("GET", "/v1/keys/journal-head", &[]),
+    route("GET", "/v1/quarantine", &[SettleJournals]),
+    route("POST", "/v1/quarantine/gap", &[SettleJournals]),
     route("GET", "/v1/institutions", &[ManageInstitutions, ReadCertificates]),
     route("POST", "/v1/institutions", &[ManageInstitutions]),
     route("GET", "/v1/certificates", &[ReadCertificates]),
@@ -126,6 +129,7 @@ fn api_routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Description::openapi())
         .merge(timestamp::routes())
         .merge(journal::routes())
+        .merge(quarantine::routes())
         .merge(institution::routes())
         .merge(certificate::routes())
         .merge(status::routes())

@@ -83,7 +83,7 @@ pub(super) struct Open {
 }
 
 /// A seal whose record is not durable yet.
-struct PendingSeal {
+pub(super) struct PendingSeal {
     seal: Arc<Seal>,
     /// SHA-256 of its token.
     token: Digest,
@@ -101,7 +101,7 @@ pub(super) struct Stamp {
 pub struct Sequencer {
     pub(super) shared: Arc<Shared>,
     queue: Arc<Queue>,
-    log: Log,
+    pub(super) log: Log,
     clock: Clock,
     replica: Replica,
     target: watch::Sender<Target>,
@@ -171,7 +171,12 @@ impl Sequencer {
         let sound = self.shared.admit();
         let (admission, own_admission) = (sound.clone().and(admission), sound.and(own_admission));
         let mut open = Open::default();
+        let mut settlements = Vec::new();
         for command in work.commands {
+            if let Command::Settle { settlement, reply } = command {
+                settlements.push((settlement, reply));
+                continue;
+            }
             self.stage(command, &mut open, stamp, &admission, &own_admission);
         }
         let quiet = open.groups.iter().all(|group| group.slots.is_empty()) && seal.is_none();
@@ -180,6 +185,7 @@ impl Sequencer {
             Ok(()) => self.release(open, seal, stamp),
             Err(error) => self.refuse(open, seal, &error),
         }
+        settlements.into_iter().for_each(|(settlement, reply)| self.settle(settlement, reply));
     }
 
     /// Lets a seal into the batch, unless it is not one of a durable state or that state has one already.
@@ -209,7 +215,7 @@ impl Sequencer {
     }
 
     /// The batch's time; an error when sealing must be refused.
-    fn stamp(&self) -> (Stamp, Result<(), JournalError>) {
+    pub(super) fn stamp(&self) -> (Stamp, Result<(), JournalError>) {
         let last = self.shared.last_time().map_or(i64::MIN, |t| t.0);
         match self.clock.permit() {
             Ok(permit) => {
@@ -229,7 +235,12 @@ impl Sequencer {
     }
 
     /// Trees, record, fdatasync, read back, second path. An error after writing began has stopped the journal.
-    fn commit(&mut self, open: &Open, seal: Option<&PendingSeal>, stamp: Stamp) -> Result<(), JournalError> {
+    pub(super) fn commit(
+        &mut self,
+        open: &Open,
+        seal: Option<&PendingSeal>,
+        stamp: Stamp,
+    ) -> Result<(), JournalError> {
         let room = self.log.make_room(estimate(open, seal.map(|pending| &*pending.seal)));
         room.map_err(|e| self.judge(e))?;
         let mut payload = Vec::new();
@@ -322,7 +333,7 @@ impl Sequencer {
     }
 
     /// Answers who waited for durability, or for the seal that is durable now.
-    fn release(&mut self, open: Open, seal: Option<PendingSeal>, stamp: Stamp) {
+    pub(super) fn release(&mut self, open: Open, seal: Option<PendingSeal>, stamp: Stamp) {
         for staged in &open.groups {
             self.lines[staged.line].staged = None;
         }
@@ -361,7 +372,7 @@ impl Sequencer {
     }
 
     /// Nothing of the batch became durable for sure: whoever waits is told, nothing is acknowledged.
-    fn refuse(&mut self, mut open: Open, seal: Option<PendingSeal>, error: &JournalError) {
+    pub(super) fn refuse(&mut self, mut open: Open, seal: Option<PendingSeal>, error: &JournalError) {
         for index in 0..open.groups.len() {
             let (line, first) = (open.groups[index].line, open.groups[index].first);
             self.take_back(line, first, &mut open);
@@ -405,6 +416,7 @@ fn refuse_all(work: Work, error: &JournalError) {
             Command::Seal { reply, .. } => drop(reply.send(Err(error.clone()))),
             Command::Record { reply, .. } => drop(reply.send(Err(error.clone()))),
             Command::Create { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Command::Settle { reply, .. } => drop(reply.send(Err(error.clone()))),
         }
     }
     if let Some(SealOutcome::Done { durable, .. }) = work.seal {

@@ -408,10 +408,9 @@ impl Log {
         self.epoch
     }
 
-    /// Later records are of the next epoch. An epoch no record was written in is not remembered.
-    pub fn begin_epoch(&mut self) -> u64 {
-        self.epoch += 1;
-        self.epoch
+    /// Later records are of this epoch. An epoch no record was written in is not remembered.
+    pub fn set_epoch(&mut self, epoch: u64) {
+        self.epoch = epoch;
     }
 
     /// Writes one record and makes it durable. After [`AppendError::Failed`] every later call fails too.

@@ -454,6 +454,18 @@ impl Journals {
         self.0.shared.compare(known)
     }
 
+    /// The writer epoch: it rises when a lost tail was restored or given up.
+    pub fn epoch(&self) -> u64 {
+        self.0.shared.epoch.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Ends the quarantine: writes the statement into every own journal and its digest into all others, in
+    /// a new epoch. Where the entry in `own.events` stands. Who may decide that is the caller's to know.
+    pub async fn settle(&self, statement: &epoch::EpochChange) -> Result<Recorded, JournalError> {
+        let settlement = settle::Settlement::new(statement)?;
+        self.ask(|reply| Command::Settle { settlement, reply }).await
+    }
+
     /// The storage error that stopped the journal, if one did.
     pub fn failed(&self) -> Option<String> {
         self.0.shared.failure().map(str::to_owned)
@@ -533,6 +545,7 @@ pub mod restore;
 pub mod resurrect;
 mod sealer;
 mod segments;
+mod settle;
 mod stage;
 mod state;
 mod tiles;

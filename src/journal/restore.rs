@@ -38,7 +38,7 @@ impl Restore<'_> {
             log.append(payload).map_err(storage)?;
         }
         if let Some(payload) = epoch {
-            log.begin_epoch();
+            log.set_epoch(log.epoch() + 1);
             log.append(&payload).map_err(storage)?;
         }
         Ok(outcome)

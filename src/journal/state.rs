@@ -185,6 +185,8 @@ pub struct Shared {
     seals: RwLock<Seals>,
     failure: OnceLock<String>,
     last_time: AtomicI64,
+    /// The writer epoch.
+    pub epoch: AtomicU64,
     quarantine: RwLock<Option<Arc<Quarantine>>>,
     /// Heads that gap records gave up: known, and no contradiction any more.
     abandoned: RwLock<BTreeSet<(u64, Digest)>>,
@@ -222,6 +224,7 @@ impl Shared {
             seals: RwLock::default(),
             failure: OnceLock::new(),
             last_time: AtomicI64::new(i64::MIN),
+            epoch: AtomicU64::new(1),
             quarantine: RwLock::default(),
             abandoned: RwLock::default(),
         }
