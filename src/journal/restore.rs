@@ -33,13 +33,12 @@ impl Restore<'_> {
         let mut replica = Replica::new(self.site);
         let mut follow = |_, record: &super::record::Record<'_>| replica.apply(record, &mut |_, _, _| {});
         let (mut log, _torn) = log::open(self.dir, self.segment_bytes, Some(0), &mut follow)?;
-        let Plan { payloads, epoch, outcome } = self.plan(replica, evidence, log.epoch())?;
-        for payload in &payloads {
+        let Plan { payloads, new_epoch, outcome } = self.plan(replica, evidence, log.epoch())?;
+        for (index, payload) in payloads.iter().enumerate() {
+            if new_epoch && index + 1 == payloads.len() {
+                log.set_epoch(log.epoch() + 1);
+            }
             log.append(payload).map_err(storage)?;
-        }
-        if let Some(payload) = epoch {
-            log.set_epoch(log.epoch() + 1);
-            log.append(&payload).map_err(storage)?;
         }
         Ok(outcome)
     }

@@ -52,10 +52,10 @@ pub struct Outcome {
 
 /// The records to be appended, in order.
 pub struct Plan {
-    /// Payloads of the present epoch.
+    /// Payloads, in order.
     pub payloads: Vec<Vec<u8>>,
-    /// The payload that begins the next epoch, if the goal is reached.
-    pub epoch: Option<Vec<u8>>,
+    /// Whether the last of them begins the next epoch: the goal is reached.
+    pub new_epoch: bool,
     /// What they achieve.
     pub outcome: Outcome,
 }
@@ -72,13 +72,13 @@ pub fn plan(
     let goal = evidence.seals.iter().next_back().map(|(size, seal)| (*size, seal.root));
     let mut builder = Builder { replica, evidence, payloads: Vec::new(), outcome: Outcome::default() };
     builder.follow_root_log()?;
-    let mut outcome_epoch = None;
+    let mut new_epoch = false;
     let (size, root) = builder.replica.root();
     builder.outcome.reached = goal.is_none_or(|goal| goal == (size, root));
     if builder.outcome.reached {
         builder.outcome.stopped = None;
         if !builder.payloads.is_empty() {
-            outcome_epoch = builder.epoch_change(epoch + 1)?;
+            new_epoch = builder.epoch_change(epoch + 1)?;
         }
     } else {
         builder.journals_alone()?;
@@ -86,7 +86,7 @@ pub fn plan(
     builder.outcome.missing = builder.missing();
     builder.outcome.root_size = builder.replica.root().0;
     let Builder { payloads, outcome, .. } = builder;
-    Ok(Plan { payloads, epoch: outcome_epoch, outcome })
+    Ok(Plan { payloads, new_epoch, outcome })
 }
 
 /// The charter follows from entry 0, which names its time and hash, once the institution is known.
@@ -251,9 +251,10 @@ impl Builder<'_> {
     }
 
     /// The entry that begins the next epoch, of the last known time: this command has no trusted clock.
-    fn epoch_change(&mut self, epoch: u64) -> Result<Option<Vec<u8>>, String> {
+    /// It stands in the record that completes the restoration, so that neither is there without the other.
+    fn epoch_change(&mut self, epoch: u64) -> Result<bool, String> {
         let origin = format!("{}/j/{}", self.replica.site(), OwnJournal::Events.name());
-        let Some(line) = self.replica.line(&origin) else { return Ok(None) };
+        let Some(line) = self.replica.line(&origin) else { return Ok(false) };
         let (size, root) = self.replica.root();
         let restored: u64 = self.outcome.restored.values().sum();
         let statement = EpochChange {
@@ -295,7 +296,11 @@ impl Builder<'_> {
         let mut payload = Vec::new();
         push_section(&mut payload, &Section::Group(group));
         self.push(payload)?;
-        Ok(self.payloads.pop())
+        let change = self.payloads.pop().unwrap_or_default();
+        if let Some(last) = self.payloads.last_mut() {
+            last.extend(change);
+        }
+        Ok(true)
     }
 
     /// By journal: from what it has now to what heads and entries show it had.

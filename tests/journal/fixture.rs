@@ -109,6 +109,7 @@ impl World {
     }
 
     /// Opens and compares with heads known from elsewhere.
+    #[allow(dead_code)] // what is known from elsewhere is a matter of tests/journal_rollback.rs
     pub async fn open_knowing(&self, dir: &Path, known: Known) -> Result<Journals, JournalError> {
         let tuning = Tuning { low_water_bytes: Some(0), ..Tuning::default() };
         Journals::open_knowing(self.parts(dir, SEGMENT), tuning, known).await

@@ -9,7 +9,7 @@ use pechat::journal::{JournalError, Journals, OwnJournal};
 use super::detection::RolledBack;
 use super::fixture::*;
 
-fn statement(journals: &Journals) -> EpochChange {
+pub fn statement(journals: &Journals) -> EpochChange {
     let found = journals.quarantine().expect("quarantine");
     let by = |person: &str| AgreedBy { person: person.into(), certificate: Digest::of(person.as_bytes()) };
     EpochChange {

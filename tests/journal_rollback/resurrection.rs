@@ -5,6 +5,7 @@ use std::path::Path;
 use pechat::journal::epoch::{EpochChange, Why};
 use pechat::journal::evidence::Evidence;
 use pechat::journal::receipt::parse_single;
+use pechat::journal::record::Header;
 use pechat::journal::restore::Restore;
 use pechat::journal::resurrect::Outcome;
 use pechat::journal::verify::{Trust, verify_continuation, verify_head};
@@ -129,9 +130,47 @@ async fn a_burnt_down_appliance_gets_every_entry_back_from_receipts_alone() {
     let journals = rolled.open(&ashes).await;
     assert!(journals.quarantine().is_some());
     assert_eq!(journals.info(&land).unwrap().size, 11);
-    // The journal's tree is the signed one.
-    let head = verify_head(&old_head, &Trust::default()).unwrap().head;
-    assert_eq!((head.size, head.origin.as_str()), (11, "seal.example.gov/j/land"));
+    // After the officers' record the journal goes on from the head that was signed before the fire.
+    journals.settle(&super::gap::statement(&journals)).await.unwrap();
+    journals.seal(&land, submissions(0..11), None).await.unwrap();
+    assert_eq!(journals.info(&land).unwrap().size, 13, "charter, ten records, epoch change, the new record");
+    let head = |proof| verify_head(&proof, &Trust::default()).unwrap().head;
+    let (old, new) = (head(old_head), head(journals.head(&land).await.unwrap()));
+    assert_eq!(old.size, 11);
+    let path = journals.consistency(&land, old.size, new.size).await.unwrap();
+    verify_continuation(&old, &new, &path).unwrap();
+    for (seq, text) in acknowledged.iter().enumerate() {
+        let (had, has) = (parse_single(text).unwrap(), journals.receipt(&land, seq as u64).await.unwrap());
+        assert_eq!(parse_single(&has).unwrap().entry, had.entry);
+        rolled.world.check_text(&has);
+    }
+}
+
+#[tokio::test]
+async fn a_resurrection_that_was_cut_short_is_started_again() {
+    let rolled = RolledBack::new().await;
+    let journals = rolled.world.open(&rolled.now).await.unwrap();
+    let acknowledged = receipts(&journals).await;
+    drop(journals);
+    assert!(resurrect(&rolled.old, evidence(&rolled.world, &acknowledged)).reached);
+    let whole = std::fs::read(segment(&rolled.old, 0)).unwrap();
+    let (mut at, mut records) = (0, Vec::new());
+    while let Ok(header) = Header::decode(&whole[at..]) {
+        records.push((at, header.epoch));
+        at += header.total();
+    }
+    let (last, epoch) = records[records.len() - 1];
+    assert_eq!((epoch, records[records.len() - 2].1), (2, 1));
+    for cut in [last, last + 600, records[records.len() - 2].0] {
+        let mut bytes = whole.clone();
+        bytes[cut..].fill(0);
+        std::fs::write(segment(&rolled.old, 0), bytes).unwrap();
+        let outcome = restore(&rolled.old, &[]).run(&mut evidence(&rolled.world, &acknowledged)).unwrap();
+        assert!(outcome.reached, "{outcome:?}");
+        let journals = rolled.open(&rolled.old).await;
+        assert!(journals.quarantine().is_none() && journals.epoch() == 2);
+        assert_eq!(receipts(&journals).await, acknowledged);
+    }
 }
 
 #[tokio::test]
