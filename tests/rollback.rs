@@ -155,6 +155,16 @@ fn a_restored_backup_signs_nothing_until_two_officers_record_the_gap() {
     Restored::seal(appliance, "more.jsonl");
     assert_eq!(restored.call(OFFICERS[1], "POST", "/v1/quarantine/gap", Some(&gap)).0, 409);
 
+    // Whoever audits the journal sees it.
+    let url = format!("{}/v1/journals/{journal}/export", appliance.env("PECHAT_URL"));
+    let (status, export) = appliance.curl("PECHAT_AUDITOR_CERT", "PECHAT_AUDITOR_KEY", &[&url]);
+    assert_eq!(status, 200);
+    let file = appliance.path("after-the-gap.export");
+    fs::write(&file, export).expect("the export");
+    // Without trusted keys it is INDETERMINATE, which is not success.
+    let said = refused(Command::new(env!("CARGO_BIN_EXE_pechat")).args(["audit", "verify"]).arg(&file));
+    assert!(said.contains("GAP OR RESTORATION: another writer epoch begins with entry 4"), "{said}");
+
     // The newest head replaces the one that was given up, and the next start has nothing to doubt.
     restored.appliance.kill_serve();
     restored.appliance.start_serve();
