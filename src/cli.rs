@@ -30,6 +30,8 @@ enum Command {
     Audit(commands::audit::AuditArgs),
     /// Keep exports provable for decades: RFC 4998 evidence records, their renewal and their check.
     Evidence(commands::evidence::EvidenceArgs),
+    /// Restore a lost tail of the journals from receipts, on a stopped appliance.
+    Journal(commands::journal::JournalArgs),
     /// Stamp files and seal records from a register's side.
     Client(commands::client::ClientArgs),
     /// Cosign checkpoints of logs that only ever grow: a C2SP witness that anyone can run.
@@ -52,6 +54,7 @@ pub fn run() -> ExitCode {
         Command::Verify(args) => commands::verify::run(args),
         Command::Audit(args) => commands::audit::run(args),
         Command::Evidence(args) => commands::evidence::run(args),
+        Command::Journal(args) => commands::journal::run(args),
         Command::Client(args) => commands::client::run(args),
         Command::Witness(args) => finish(commands::witness::run(args)),
         Command::Status(args) => commands::status::run(args),

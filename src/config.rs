@@ -137,11 +137,22 @@ pub struct Journal {
     pub witness: Vec<WitnessConfig>,
     /// Hash tiles of institutions' journals on the public listener (`docs/decisions/0012-public-tiles.md`).
     pub public_tiles: bool,
+    /// Where the newest signed head is published; `head` in the data directory unless set. Best on another
+    /// disk: it must not be restored together with the journal.
+    pub head_file: Option<PathBuf>,
+    /// Copies of that file elsewhere; read at start, never written.
+    pub known_heads: Vec<PathBuf>,
 }
 
 impl Default for Journal {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, witness: Vec::new(), public_tiles: true }
+        Self {
+            segment_bytes: 64 << 20,
+            head_file: None,
+            known_heads: Vec::new(),
+            public_tiles: true,
+            witness: Vec::new(),
+        }
     }
 }
 
@@ -222,6 +233,14 @@ impl Config {
             ((1 << 20)..=(4 << 30)).contains(&self.journal.segment_bytes),
             "journal.segment_bytes: 1048576 (1 MiB) to 4294967296 (4 GiB)",
         );
+        must(
+            self.journal.head_file.iter().chain(&self.journal.known_heads).all(|path| path.is_absolute()),
+            "journal.head_file and journal.known_heads: give absolute paths",
+        );
+        must(
+            !self.head_file().starts_with(self.data("journal")),
+            "journal.head_file: give a path outside of the journal's own directory, with which it would be restored",
+        );
         for policy in self.timestamp.accepted_policies.iter().chain([&self.timestamp.policy]) {
             if const_oid::ObjectIdentifier::new(policy).is_err() {
                 faults.push(format!("timestamp: {policy:?} is not an object identifier in dotted decimal"));
@@ -248,6 +267,11 @@ impl Config {
             faults.push("journal.witness: at most 16".into());
         }
         faults
+    }
+
+    /// The published head file.
+    pub fn head_file(&self) -> PathBuf {
+        self.journal.head_file.clone().unwrap_or_else(|| self.data("head"))
     }
 
     /// The signer's deadline for one PKCS#11 call.

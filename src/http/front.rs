@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::limit::{Limits, Meter};
+use super::quarantine::Agreements;
 use super::status::Probe;
 use super::{PLAIN, ROUTES, Route};
 use crate::telemetry::Metrics;
@@ -19,6 +20,7 @@ struct Inner {
     public: Meter,
     metrics: Metrics,
     probe: Probe,
+    gap: Agreements,
     routes: HashMap<&'static str, Vec<&'static Route>>,
     ids: RandomState,
     counter: AtomicU64,
@@ -42,6 +44,7 @@ impl Front {
             public: Meter::new(limits),
             metrics: Metrics::default(),
             probe: Probe::default(),
+            gap: Agreements::default(),
             routes,
             ids: RandomState::new(),
             counter: AtomicU64::new(0),
@@ -72,6 +75,11 @@ impl Front {
     /// The readiness probe.
     pub fn probe(&self) -> &Probe {
         &self.0.probe
+    }
+
+    /// Agreements to record a gap, until the second one or a restart.
+    pub fn gap(&self) -> &Agreements {
+        &self.0.gap
     }
 
     /// The routes of the table at this path.

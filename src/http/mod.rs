@@ -22,6 +22,7 @@ pub mod overview;
 pub mod pace;
 pub mod problem;
 pub mod public;
+pub mod quarantine;
 pub mod status;
 pub mod tiles;
 pub mod timestamp;
@@ -110,6 +111,8 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/checkpoint", &[]),
     route("GET", "/v1/consistency", &[]),
     route("GET", "/v1/keys/journal-head", &[]),
+    route("GET", "/v1/quarantine", &[SettleJournals]),
+    route("POST", "/v1/quarantine/gap", &[SettleJournals]),
     route("GET", "/v1/institutions", &[ManageInstitutions, ReadCertificates]),
     route("POST", "/v1/institutions", &[ManageInstitutions]),
     route("GET", "/v1/certificates", &[ReadCertificates]),
@@ -145,6 +148,7 @@ fn api_routes() -> OpenApiRouter<App> {
         .merge(journal::routes())
         .merge(moment::routes())
         .merge(tiles::routes())
+        .merge(quarantine::routes())
         .merge(institution::routes())
         .merge(certificate::routes())
         .merge(status::routes())

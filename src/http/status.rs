@@ -107,6 +107,8 @@ pub struct Status {
 struct JournalState {
     /// The storage error that stopped it.
     failed: Option<String>,
+    /// Why nothing is written, if a signed head is known that the log does not hold.
+    quarantine: Option<String>,
     journals: usize,
     #[serde(flatten)]
     stats: JournalStats,
@@ -130,6 +132,7 @@ async fn status(State(app): State<App>) -> axum::Json<Status> {
         hsm: hsm_of(&app),
         journal: JournalState {
             failed: app.journals.failed(),
+            quarantine: app.journals.quarantine().map(|why| why.reason()),
             journals: app.journals.list().len(),
             stats: app.journals.stats(),
             witnesses: witnesses_of(&app),
@@ -213,7 +216,8 @@ impl Probe {
 
 async fn probe(app: &App) -> Readiness {
     let clock = app.clock.permit().map(|_| ()).map_err(|e| e.to_string());
-    let journal = app.journals.failed().map_or(Ok(()), Err);
+    let quarantined = app.journals.quarantine().map(|why| format!("quarantine: {}", why.reason()));
+    let journal = app.journals.failed().or(quarantined).map_or(Ok(()), Err);
     let (hsm, timestamp) = tokio::join!(in_time(test_signature(app)), in_time(test_stamp(app)));
     let checks = vec![
         check("clock", clock),

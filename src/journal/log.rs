@@ -103,6 +103,21 @@ pub fn open(
     Ok((log, torn))
 }
 
+/// Reads the log in `dir` without changing anything in it; also gives its epoch.
+pub fn look(
+    dir: &Path,
+    on_record: &mut dyn FnMut(Place, &Record<'_>) -> Result<(), String>,
+) -> Result<u64, JournalError> {
+    let segments_dir = dir.join("segments");
+    if !segments_dir.exists() {
+        return Ok(1);
+    }
+    let _lock = lock(&dir.join("lock"))?;
+    let mut scan = Scan::new(&segments_dir, list(&segments_dir)?);
+    scan.run(on_record)?;
+    Ok(scan.epoch)
+}
+
 /// The segment size used when `asked` for: within limits.
 pub fn segment_size(asked: u64) -> u64 {
     asked.clamp(SEGMENT_MIN, SEGMENT_MAX)
@@ -386,6 +401,16 @@ impl Log {
         (self.segment, self.offset, self.capacity, self.file) = (next, 0, capacity, file);
         self.reserve.order(next + 1);
         Ok(())
+    }
+
+    /// The writer epoch that records are written in.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Later records are of this epoch. An epoch no record was written in is not remembered.
+    pub fn set_epoch(&mut self, epoch: u64) {
+        self.epoch = epoch;
     }
 
     /// Writes one record and makes it durable. After [`AppendError::Failed`] every later call fails too.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
 use self::batch::{Sequencer, Target};
+use self::known::{Known, Quarantine};
 use self::lookup::Lookup;
 use self::queue::{Command, Queue};
 use self::sealer::Sealer;
@@ -160,6 +161,9 @@ pub enum JournalError {
     /// A storage error happened; the journal accepts nothing until the service restarts.
     #[error("storage failed, nothing more is accepted until restart: {0}")]
     Storage(String),
+    /// A signed head is known that the log does not hold; nothing is written until that is resolved.
+    #[error("the journals are in quarantine: {0}")]
+    Quarantined(String),
     /// Damage found at start or while reading.
     #[error("journal damaged: {0}")]
     Damaged(String),
@@ -262,18 +266,35 @@ impl Journals {
 
     /// [`Journals::open`] with other settings.
     pub async fn open_tuned(parts: Parts, tuning: Tuning) -> Result<Journals, JournalError> {
+        Self::open_knowing(parts, tuning, Known::default()).await
+    }
+
+    /// [`Journals::open_tuned`] that compares what it recovered with heads known from elsewhere. If the
+    /// log does not hold one of them it opens in quarantine: it answers reads and writes nothing.
+    pub async fn open_knowing(parts: Parts, tuning: Tuning, known: Known) -> Result<Journals, JournalError> {
         let (target, sealed_by) = watch::channel(Target::default());
         let Parts { dir, site, keys, head_key, stamp, clock, segment_bytes } = parts;
         let origin = format!("{site}/root");
-        let start = move || start(&dir, site, clock, segment_bytes, tuning, target);
+        let start = move || start(&dir, site, clock, segment_bytes, tuning, known, target);
         let started = tokio::task::spawn_blocking(start).await;
         let (shared, queue, thread) =
             started.map_err(|e| JournalError::Storage(format!("the journal could not start: {e}")))??;
-        let sealer = Sealer { keys, head_key, stamp, origin, queue: Arc::clone(&queue), target: sealed_by };
+        let of_sealer = Arc::clone(&shared);
+        let sealer = Sealer {
+            shared: of_sealer,
+            keys,
+            head_key,
+            stamp,
+            origin,
+            queue: Arc::clone(&queue),
+            target: sealed_by,
+        };
         let sealer = tokio::spawn(sealer.run());
         let (sequencer, witnesses) = (Mutex::new(Some(thread)), Witnesses::default());
         let journals = Journals(Arc::new(Inner { shared, queue, sequencer, sealer, witnesses }));
-        journals.open_own().await?;
+        if journals.quarantine().is_none() {
+            journals.open_own().await?;
+        }
         Ok(journals)
     }
 
@@ -512,6 +533,29 @@ impl Journals {
         self.0.shared.stats()
     }
 
+    /// Why nothing is written, if a signed head is known that the log does not hold.
+    pub fn quarantine(&self) -> Option<Arc<Quarantine>> {
+        self.0.shared.quarantine()
+    }
+
+    /// Compares the log with heads known from any source, a witness for instance, at any time. One that the
+    /// log does not hold begins the quarantine.
+    pub fn compare(&self, known: &Known) -> Result<(), JournalError> {
+        self.0.shared.compare(known)
+    }
+
+    /// The writer epoch: it rises when a lost tail was restored or given up.
+    pub fn epoch(&self) -> u64 {
+        self.0.shared.epoch.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Ends the quarantine: writes the statement into every own journal and its digest into all others, in
+    /// a new epoch. Where the entry in `own.events` stands. Who may decide that is the caller's to know.
+    pub async fn settle(&self, statement: &epoch::EpochChange) -> Result<Recorded, JournalError> {
+        let settlement = settle::Settlement::new(statement)?;
+        self.ask(|reply| Command::Settle { settlement, reply }).await
+    }
+
     /// The storage error that stopped the journal, if one did.
     pub fn failed(&self) -> Option<String> {
         self.0.shared.failure().map(str::to_owned)
@@ -538,12 +582,14 @@ fn start(
     clock: Clock,
     segment_bytes: u64,
     tuning: Tuning,
+    known: Known,
     target: watch::Sender<Target>,
 ) -> Result<Started, JournalError> {
     let storage = |e: std::io::Error| JournalError::Storage(format!("cannot start a journal thread: {e}"));
     let keeper = tiles::Keeper::start(tuning.tiles_in_memory).map_err(storage)?;
     let shared = Arc::new(Shared::new(site, dir.join("tiles"), keeper));
     let recovered = recover::recover(&shared, dir, segment_bytes, tuning.low_water_bytes)?;
+    shared.compare(&known)?;
     let mut limits = tuning.limits;
     limits.batch_bytes = limits.batch_bytes.min(log::segment_size(segment_bytes) as usize / 2);
     let queue = Arc::new(Queue::new(limits));
@@ -571,12 +617,15 @@ mod canonical;
 pub mod checkpoint;
 pub mod compare;
 pub mod entry;
+pub mod epoch;
+pub mod evidence;
 pub mod export;
+pub mod known;
 mod log;
 mod lookup;
 pub mod moment;
-mod published;
 pub mod outflow;
+mod published;
 pub mod queue;
 pub mod receipt;
 pub mod reconcile;
@@ -585,8 +634,11 @@ mod recover;
 pub mod replay;
 mod replica;
 mod reserve;
+pub mod restore;
+pub mod resurrect;
 mod sealer;
 mod segments;
+mod settle;
 mod stage;
 mod state;
 pub mod tile_name;

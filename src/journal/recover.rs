@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::log::{self, Log, Place};
 use super::record::{Record, Section};
 use super::replica::{Replayed, Replica};
+use super::settle;
 use super::state::{Journal, Shared};
 use super::visible::Visible;
 use super::{JournalError, JournalName, RequestId};
@@ -38,6 +39,7 @@ pub fn recover(
     if shared.root.root(size)? != root {
         return Err(JournalError::Damaged(format!("two computations of the root of size {size} differ")));
     }
+    shared.epoch.store(log.epoch(), Ordering::Relaxed);
     let counters = &shared.counters;
     for counter in [&counters.entries, &counters.batches, &counters.seals] {
         counter.store(0, Ordering::Relaxed);
@@ -73,6 +75,7 @@ impl Replay<'_> {
                 if let Err(why) = entries(journal, index, &replayed) {
                     fault = Some(why);
                 }
+                shared.abandon(settle::given_up(group));
                 shared.root.append(&[replayed.root_leaf]);
                 visible.group(offset, group, journal);
             }

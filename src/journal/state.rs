@@ -1,12 +1,13 @@
 //! What sequencer, sealer and readers share: journals, where each batch stands, seals, counters.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use super::entry::journal_id;
+use super::known::{Doubt, Known, KnownHead, Quarantine};
 use super::log::Place;
 use super::record::{GROUP_FIXED, SECTION_FIXED};
 use super::segments::Segments;
@@ -202,6 +203,11 @@ pub struct Shared {
     seals: RwLock<Seals>,
     failure: OnceLock<String>,
     last_time: AtomicI64,
+    /// The writer epoch.
+    pub epoch: AtomicU64,
+    quarantine: RwLock<Option<Arc<Quarantine>>>,
+    /// Heads that gap records gave up: known, and no contradiction any more.
+    abandoned: RwLock<BTreeSet<(u64, Digest)>>,
 }
 
 /// Counters behind [`JournalStats`].
@@ -236,6 +242,9 @@ impl Shared {
             seals: RwLock::default(),
             failure: OnceLock::new(),
             last_time: AtomicI64::new(i64::MIN),
+            epoch: AtomicU64::new(1),
+            quarantine: RwLock::default(),
+            abandoned: RwLock::default(),
         }
     }
 
@@ -327,6 +336,59 @@ impl Shared {
     /// What stopped it.
     pub fn failure(&self) -> Option<&str> {
         self.failure.get().map(String::as_str)
+    }
+
+    /// Whether nothing may be written, and why.
+    pub fn quarantine(&self) -> Option<Arc<Quarantine>> {
+        self.quarantine.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The refusal of everything that writes or signs.
+    pub fn admit(&self) -> Result<(), JournalError> {
+        self.quarantine().map_or(Ok(()), |why| Err(JournalError::Quarantined(why.reason())))
+    }
+
+    /// Begins the quarantine if the log does not hold one of these heads. What is doubted already stays so.
+    pub fn compare(&self, known: &Known) -> Result<(), JournalError> {
+        let mut doubts = known.unreadable.clone();
+        for head in &known.heads {
+            doubts.extend(self.doubt(head)?);
+        }
+        if doubts.is_empty() {
+            return Ok(());
+        }
+        let size = self.root.size();
+        let root = self.root.root(size)?;
+        let mut quarantine = self.quarantine.write().unwrap_or_else(PoisonError::into_inner);
+        let earlier = quarantine.as_ref().map_or(Vec::new(), |q| q.doubts.clone());
+        doubts.retain(|doubt| !earlier.contains(doubt));
+        let found = Quarantine { size, root, doubts: [earlier, doubts].concat() };
+        tracing::error!(reason = found.reason(), "quarantine: nothing is sealed, stamped or issued");
+        *quarantine = Some(Arc::new(found));
+        Ok(())
+    }
+
+    fn doubt(&self, known: &KnownHead) -> Result<Option<Doubt>, JournalError> {
+        let abandoned = self.abandoned.read().unwrap_or_else(PoisonError::into_inner);
+        if abandoned.contains(&(known.size, known.root)) {
+            return Ok(None);
+        }
+        let ours = self.root.size();
+        if known.size > ours {
+            return Ok(Some(Doubt::Ahead { known: known.clone(), ours }));
+        }
+        let ours = self.root.root(known.size)?;
+        Ok((ours != known.root).then(|| Doubt::Differs { known: known.clone(), ours }))
+    }
+
+    /// A durable gap record gave these heads up.
+    pub fn abandon(&self, heads: impl IntoIterator<Item = (u64, Digest)>) {
+        self.abandoned.write().unwrap_or_else(PoisonError::into_inner).extend(heads);
+    }
+
+    /// Ends the quarantine.
+    pub fn lift(&self) {
+        *self.quarantine.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Notes the time of a durable entry.
