@@ -453,7 +453,16 @@ fn start(
     let storage = |e: std::io::Error| JournalError::Storage(format!("cannot start a journal thread: {e}"));
     let keeper = tiles::Keeper::start(tuning.tiles_in_memory).map_err(storage)?;
     let shared = Arc::new(Shared::new(site, dir.join("tiles"), keeper));
-    let recovered = recover::recover(&shared, dir, segment_bytes, tuning.low_water_bytes)?;
+    let mut fresh_id = [0; 16];
+    aws_lc_rs::rand::fill(&mut fresh_id).map_err(|_| JournalError::Storage("no random bytes".into()))?;
+    let opening = log::Opening {
+        disk: Arc::new(disk::Files),
+        segment_bytes: log::segment_size(segment_bytes),
+        low_water: tuning.low_water_bytes,
+        fresh_id,
+        ahead: true,
+    };
+    let recovered = recover::recover(&shared, dir, &opening)?;
     let mut limits = tuning.limits;
     limits.batch_bytes = limits.batch_bytes.min(log::segment_size(segment_bytes) as usize / 2);
     let queue = Arc::new(Queue::new(limits));
@@ -480,6 +489,7 @@ mod batch;
 mod canonical;
 pub mod checkpoint;
 pub mod compare;
+pub mod disk;
 pub mod entry;
 pub mod export;
 mod log;
