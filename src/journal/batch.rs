@@ -344,7 +344,7 @@ impl Sequencer {
         }
     }
 
-    fn announce(&self) {
+    pub(super) fn announce(&self) {
         let (root_size, root) = self.replica.root();
         let waiting = !self.awaiting.is_empty();
         self.target.send_replace(Target { root_size, root, sealed: self.sealed, waiting });

@@ -506,6 +506,7 @@ mod sealer;
 mod segments;
 mod stage;
 mod state;
+pub mod stepwise;
 mod tiles;
 pub mod tree;
 pub mod verify;
