@@ -101,8 +101,11 @@ pub fn open(
     let count = list(&**disk, &segments_dir)?;
     if count == 0 {
         reserve::make(&**disk, &segments_dir, 0, segment_bytes).map_err(storage)?;
-        // The directory's own entries must survive too.
-        disk.sync_dir(dir).map_err(storage)?;
+    }
+    // A process that ended between giving a name and syncing it leaves a name that only the cache
+    // knows: records would go into a segment that a power cut takes away.
+    for named in [&segments_dir, dir] {
+        disk.sync_dir(named).map_err(storage)?;
     }
     let mut scan = Scan::new(&**disk, &segments_dir, count.max(1));
     scan.run(on_record)?;

@@ -286,7 +286,7 @@ impl State {
     /// Power cut: of what was not synced, nothing, everything, or any part survives.
     fn cut(&mut self) {
         let mood = self.rng.below(4);
-        let mut survives = |rng: &mut Rng| match mood {
+        let survives = |rng: &mut Rng| match mood {
             0 => false,
             1 => true,
             2 => rng.one_in(2),
