@@ -5,6 +5,8 @@
 mod checker;
 #[path = "simulation/disk.rs"]
 mod disk;
+#[path = "simulation/planted.rs"]
+mod planted;
 #[path = "simulation/rng.rs"]
 mod rng;
 #[path = "simulation/schedule.rs"]
@@ -32,7 +34,7 @@ fn no_schedule_loses_an_acknowledged_entry_or_forks_a_signed_head() {
                 if seed >= first + count {
                     return sum;
                 }
-                add(&mut sum, &run(seed, |disk| Arc::new(disk)).unwrap_or_else(|why| panic!("{why}")));
+                add(&mut sum, &run(seed, &|disk| Arc::new(disk)).unwrap_or_else(|why| panic!("{why}")));
             }
         };
         let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
@@ -63,7 +65,7 @@ fn add(sum: &mut Outcome, one: &Outcome) {
 #[test]
 fn the_same_seed_twice_has_the_same_trace() {
     let traces = |_: u8| -> Vec<Outcome> {
-        (0..50).map(|seed| run(seed, |disk| Arc::new(disk)).unwrap_or_else(|why| panic!("{why}"))).collect()
+        (0..50).map(|seed| run(seed, &|disk| Arc::new(disk)).unwrap_or_else(|why| panic!("{why}"))).collect()
     };
     let (once, again) = (traces(1), traces(2));
     assert_eq!(once, again);

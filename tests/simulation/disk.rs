@@ -19,6 +19,8 @@ pub struct Plan {
     pub stop_at: Option<u64>,
     /// Calls that fail, and how.
     pub errors: Vec<(u64, io::ErrorKind)>,
+    /// Sync of a segment, counted from 1, that fails.
+    pub sync_error: Option<u64>,
 }
 
 /// A flipped bit.
@@ -83,6 +85,8 @@ pub struct State {
     locked: BTreeSet<PathBuf>,
     generation: u64,
     step: u64,
+    /// Syncs of segments in this life.
+    syncs: u64,
     plan: Plan,
     stopped: bool,
     /// Whether a write or sync of a segment failed in this life.
@@ -116,6 +120,7 @@ impl SimDisk {
             locked: BTreeSet::new(),
             generation: 0,
             step: 0,
+            syncs: 0,
             plan: Plan::default(),
             stopped: false,
             segment_failed: false,
@@ -136,7 +141,8 @@ impl SimDisk {
             state.cut();
         }
         state.generation += 1;
-        (state.step, state.plan, state.stopped, state.faults) = (0, plan, false, 0);
+        (state.step, state.syncs) = (0, 0);
+        (state.plan, state.stopped, state.faults) = (plan, false, 0);
         state.segment_failed = false;
         state.locked.clear();
     }
@@ -221,10 +227,14 @@ impl SimDisk {
         state.step += 1;
         state.note(what, path, data);
         let step = state.step;
+        let syncing = is_segment(path) && what == "sync";
+        state.syncs += u64::from(syncing);
+        let planned = state.plan.errors.iter().find(|(at, _)| *at == step).map(|(_, kind)| *kind);
+        let of_sync = (syncing && state.plan.sync_error == Some(state.syncs)).then_some(io::ErrorKind::Other);
         let turn = if state.plan.stop_at == Some(step) {
             (state.stopped, state.faults) = (true, state.faults + 1);
             Turn::Stop
-        } else if let Some((_, kind)) = state.plan.errors.iter().find(|(at, _)| *at == step).copied() {
+        } else if let Some(kind) = planned.or(of_sync) {
             state.faults += 1;
             state.segment_failed |= is_segment(path) && matches!(what, "write" | "sync");
             Turn::Fail(kind)

@@ -26,7 +26,7 @@ const SEGMENT: u64 = 8 << 10;
 const NAMES: [&str; 2] = ["land", "cars"];
 
 /// Puts something between the journal and the disk.
-pub type Between = fn(SimDisk) -> Arc<dyn Disk>;
+pub type Between<'b> = &'b dyn Fn(SimDisk) -> Arc<dyn Disk>;
 
 /// What happened.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +81,7 @@ struct Schedule {
 }
 
 /// Runs the schedule of `seed`; the text says which promise was broken.
-pub fn run(seed: u64, between: Between) -> Result<Outcome, String> {
+pub fn run(seed: u64, between: Between<'_>) -> Result<Outcome, String> {
     let mut rng = Rng::new(seed);
     let disk = SimDisk::new(Rng::new(rng.next()), Path::new(ROOT));
     let machine = Arc::new(Ticks(AtomicI64::new(1_764_000_000_000_000_000)));
@@ -134,6 +134,9 @@ impl Schedule {
                 plan.errors.push((1 + self.rng.below(reach), kind));
             }
         }
+        if self.rng.one_in(4) {
+            plan.sync_error = Some(1 + self.rng.below(6));
+        }
         plan
     }
 
@@ -163,7 +166,7 @@ impl Schedule {
                 let excused = self.disk.faults() > 0 || rot.is_some();
                 if excused { Ok(()) } else { Err(format!("refused to start without cause: {why}")) }
             }
-            Ok(journals) => self.check().and_then(|()| self.work(journals, calm, rot.is_some())),
+            Ok(journals) => self.check().and_then(|()| self.work(journals, calm)),
         };
         self.outcome.faults += self.disk.faults();
         if let Some(place) = rot {
@@ -179,7 +182,7 @@ impl Schedule {
         self.promises.kept(&history)
     }
 
-    fn work(&mut self, mut journals: Stepwise, calm: bool, rotten: bool) -> Result<(), String> {
+    fn work(&mut self, mut journals: Stepwise, calm: bool) -> Result<(), String> {
         let mut second = if self.rng.one_in(6) { self.second_writer() } else { None };
         let (mut asked, mut total) = (Vec::new(), 0);
         let rounds = if calm { 3 } else { 1 + self.rng.below(8) };
@@ -202,13 +205,16 @@ impl Schedule {
             }
             writer.round();
             let acknowledged = self.collect(&mut asked)?;
-            if broken && acknowledged > 0 && !rotten {
+            if broken && acknowledged > 0 {
                 return Err("acknowledged after a storage error in the same life".into());
             }
             total += acknowledged;
             if self.disk.stopped() {
                 break;
             }
+        }
+        if self.disk.faults() == 0 {
+            self.check()?;
         }
         if calm && (total == 0 || !asked.is_empty()) {
             return Err(format!("without any fault, {total} answers came and {} did not", asked.len()));
