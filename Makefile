@@ -10,6 +10,7 @@ RECORDS ?=
 ONCE ?=
 FUZZ_SECONDS ?= 60
 SOAK_ROUNDS ?= 300
+SOAK_SCHEDULES ?= 1000000
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PECHAT := $(TARGET)/release/pechat
 
@@ -111,5 +112,6 @@ bench: ## One line a figure, with limit, ratio and this disk's fsync
 	@cargo build --release --locked -p hsm-test
 	cargo bench --locked --bench appliance
 
-soak: ## SOAK_ROUNDS kill -9 of either process while a register seals
+soak: ## SOAK_ROUNDS kill -9 of either process, then SOAK_SCHEDULES simulated crash schedules
 	@PECHAT_CRASH_ROUNDS=$(SOAK_ROUNDS) cargo test --release --locked --test crash -- --nocapture
+	SCHEDULES=$(SOAK_SCHEDULES) cargo test --release --locked --test simulation no_schedule -- --nocapture

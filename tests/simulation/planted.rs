@@ -31,6 +31,7 @@ enum Bug {
     NoPredecessor,
     WrittenOver,
     NoReadBack,
+    WrongHead,
     CacheBelieved,
     TailLeft,
     SegmentOverlooked,
@@ -171,6 +172,14 @@ impl CrookedFile {
                 resign(bytes);
             }
             Bug::NoReadBack => bytes[200] ^= 4,
+            Bug::WrongHead => {
+                // The last letter of the root, before its padding.
+                let line = bytes.windows(8).position(|window| window == b"=\nafter ");
+                if let Some(letter) = line.and_then(|at| at.checked_sub(2)) {
+                    bytes[letter] = if bytes[letter] == b'A' { b'B' } else { b'A' };
+                    resign(bytes);
+                }
+            }
             Bug::WrittenOver => return offset.saturating_sub(SECTOR as u64),
             _ => {}
         }
@@ -197,7 +206,7 @@ impl DiskFile for CrookedFile {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut written = bytes.to_vec();
         let to = self.miswrite(&mut written, offset);
-        if matches!(self.bug, Bug::NoReadBack | Bug::WrittenOver) {
+        if matches!(self.bug, Bug::NoReadBack | Bug::WrittenOver | Bug::WrongHead) {
             *self.last.lock().unwrap() = Some((offset, bytes.to_vec()));
         }
         let mut there = vec![0; bytes.len()];
@@ -258,6 +267,8 @@ macro_rules! planted {
     };
 }
 
+// A torn record that passes for whole is caught by the heads, which the journal recomputes as well:
+// it then refuses to start after a mere crash.
 planted! {
     acknowledging_before_the_sync_is_caught: AcknowledgeBeforeSync, "lost:";
     believing_a_retried_sync_is_caught: RetriedSync, "lost:";
@@ -267,11 +278,12 @@ planted! {
     two_writers_without_a_lock_are_caught: NoLock, "fork:";
     cutting_the_log_at_damage_is_caught: CutAtDamage, "does not match its hash", "header check";
     dropping_a_valid_last_record_is_caught: DropLastRecord, "fork:", "stands elsewhere";
-    ignoring_the_checksum_is_caught: NoChecksum, "does not match its hash";
+    ignoring_the_checksum_is_caught: NoChecksum, "does not match its hash", "refused to start";
     reusing_a_record_number_is_caught: ReusedNumber, "record number";
     not_naming_the_predecessor_is_caught: NoPredecessor, "does not name its predecessor";
     writing_over_an_acknowledged_record_is_caught: WrittenOver, "does not match its hash";
     not_reading_back_what_was_written_is_caught: NoReadBack, "does not match its hash";
+    not_comparing_the_head_with_its_entries_is_caught: WrongHead, "is not that of the entries";
     believing_the_cache_after_a_failed_sync_is_caught: CacheBelieved, "lost:";
     leaving_a_torn_tail_in_place_is_caught: TailLeft, "does not match its hash", "no record";
     overlooking_the_newest_segment_is_caught: SegmentOverlooked, "stands elsewhere", "fork:";

@@ -62,7 +62,7 @@ struct Asked {
     pending: Pending,
     journal: String,
     entries: Vec<([u8; 16], [u8; 32])>,
-    /// It reuses an acknowledged id with another digest.
+    /// It must be refused: an acknowledged id with another digest, a seal over another root.
     forged: bool,
 }
 
@@ -335,12 +335,19 @@ impl Schedule {
         if sealed >= size {
             return Ok(());
         }
+        let origin = format!("{SITE}/root");
+        if !calm && self.rng.one_in(12) {
+            // A signature over something else, as a broken HSM or a second sealer would bring it.
+            let body = Checkpoint { origin: origin.clone(), size, root: Digest::of(b"another") }.body();
+            let pending = journals.seal(size, note(&body, &origin, b"key", b"signature", b"token"));
+            asked.push(Asked { pending, journal: String::new(), entries: Vec::new(), forged: true });
+            return Ok(());
+        }
         self.promises.sign(size, *root.as_bytes())?;
         if !calm && self.rng.one_in(4) {
             return Ok(());
         }
         self.tokens += 1;
-        let origin = format!("{SITE}/root");
         let body = Checkpoint { origin: origin.clone(), size, root }.body();
         let text = note(&body, &origin, b"key", b"signature", format!("token {}", self.tokens).as_bytes());
         let pending = journals.seal(size, text);
@@ -354,7 +361,9 @@ impl Schedule {
         for mut each in std::mem::take(asked) {
             match each.pending.answer() {
                 None => asked.push(each),
-                Some(Ok(_)) if each.forged => return Err("one id was sealed with two digests".into()),
+                Some(Ok(_)) if each.forged => {
+                    return Err("one id has two digests, or a head not of the log was sealed".into());
+                }
                 Some(Ok(sequences)) => {
                     acknowledged += 1;
                     for ((id, digest), seq) in each.entries.iter().zip(sequences) {
