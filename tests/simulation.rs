@@ -1,5 +1,6 @@
 //! The journal on a simulated disk: one seed is one schedule of requests, crashes, power cuts and
-//! errors. `SCHEDULES` sets how many run (2,000 without it), `SEED` where they begin.
+//! errors. `SCHEDULES` sets how many run (2,000 without it), `SEED` where they begin; with `TOLD`
+//! set, every call to the disk is printed (`SEED=7 SCHEDULES=1 TOLD=1`, and `--nocapture`).
 
 #[path = "simulation/checker.rs"]
 mod checker;

@@ -93,6 +93,8 @@ pub struct State {
     segment_failed: bool,
     faults: u64,
     trace: u64,
+    /// Whether each call is printed.
+    told: bool,
 }
 
 /// How a call goes.
@@ -126,6 +128,7 @@ impl SimDisk {
             segment_failed: false,
             faults: 0,
             trace: 0xcbf2_9ce4_8422_2325,
+            told: std::env::var_os("TOLD").is_some(),
         })))
     }
 
@@ -192,8 +195,8 @@ impl SimDisk {
         let used = state.inodes[inode].durable.iter().rposition(|b| *b != 0)? + 1;
         let (at, bit) = (state.rng.below(used as u64) as usize, 1 << state.rng.below(8));
         let State { inodes, .. } = &mut *state;
-        // A sector that is not written yet cannot rot.
-        if inodes[inode].dirty.contains(&(at / SECTOR)) {
+        // Only what is the same in cache and on the medium rots here, so that it can be mended.
+        if inodes[inode].cached.get(at) != inodes[inode].durable.get(at) {
             return None;
         }
         let right = inodes[inode].durable[at];
@@ -233,9 +236,11 @@ impl SimDisk {
         let of_sync = (syncing && state.plan.sync_error == Some(state.syncs)).then_some(io::ErrorKind::Other);
         let turn = if state.plan.stop_at == Some(step) {
             (state.stopped, state.faults) = (true, state.faults + 1);
+            state.tell("stops here");
             Turn::Stop
         } else if let Some(kind) = planned.or(of_sync) {
             state.faults += 1;
+            state.tell("fails");
             state.segment_failed |= is_segment(path) && matches!(what, "write" | "sync");
             Turn::Fail(kind)
         } else {
@@ -285,7 +290,16 @@ impl Turn {
 }
 
 impl State {
+    fn tell(&self, what: &str) {
+        if self.told {
+            println!("     {what}");
+        }
+    }
+
     fn note(&mut self, what: &str, path: &Path, data: &[u8]) {
+        if self.told {
+            println!("{:4} {what} {} {}", self.step, path.display(), data.len());
+        }
         let step = self.step.to_be_bytes();
         for byte in step.iter().chain(what.as_bytes()).chain(path.as_os_str().as_encoded_bytes()).chain(data)
         {
