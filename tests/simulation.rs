@@ -6,8 +6,16 @@
 mod checker;
 #[path = "simulation/disk.rs"]
 mod disk;
+#[path = "simulation/file.rs"]
+mod file;
+#[path = "simulation/medium.rs"]
+mod medium;
 #[path = "simulation/planted.rs"]
 mod planted;
+#[path = "simulation/promises.rs"]
+mod promises;
+#[path = "simulation/requests.rs"]
+mod requests;
 #[path = "simulation/rng.rs"]
 mod rng;
 #[path = "simulation/schedule.rs"]

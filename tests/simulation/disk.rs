@@ -1,13 +1,15 @@
 //! A disk in memory that keeps what was written apart from what was synced, numbers every call, and
 //! at a numbered call fails it or stops the machine in the middle of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use pechat::journal::disk::{Access, Disk, DiskFile};
 
+use super::file::SimFile;
+use super::medium::{Change, Inode, Names, State};
 use super::rng::Rng;
 
 pub const SECTOR: usize = 512;
@@ -32,73 +34,8 @@ pub struct Rot {
     wrong: u8,
 }
 
-#[derive(Default)]
-struct Inode {
-    cached: Vec<u8>,
-    durable: Vec<u8>,
-    /// Sectors of `cached` not yet on the medium.
-    dirty: BTreeSet<usize>,
-}
-
-#[derive(Debug, Clone)]
-enum Change {
-    Set(PathBuf, usize),
-    Rename(PathBuf, PathBuf, usize),
-    Remove(PathBuf),
-    Dir(PathBuf),
-}
-
-impl Change {
-    fn parent(&self) -> &Path {
-        let (Change::Set(path, _) | Change::Rename(_, path, _) | Change::Remove(path) | Change::Dir(path)) =
-            self;
-        path.parent().unwrap()
-    }
-}
-
-#[derive(Default, Clone)]
-struct Names {
-    files: BTreeMap<PathBuf, usize>,
-    dirs: BTreeSet<PathBuf>,
-}
-
-impl Names {
-    fn apply(&mut self, change: &Change) {
-        match change.clone() {
-            Change::Set(path, inode) => drop(self.files.insert(path, inode)),
-            Change::Rename(from, to, inode) => {
-                self.files.remove(&from);
-                self.files.insert(to, inode);
-            }
-            Change::Remove(path) => drop(self.files.remove(&path)),
-            Change::Dir(path) => drop(self.dirs.insert(path)),
-        }
-    }
-}
-
-pub struct State {
-    rng: Rng,
-    inodes: Vec<Inode>,
-    names: Names,
-    durable_names: Names,
-    pending: Vec<Change>,
-    locked: BTreeSet<PathBuf>,
-    generation: u64,
-    step: u64,
-    /// Syncs of segments in this life.
-    syncs: u64,
-    plan: Plan,
-    stopped: bool,
-    /// Whether a write or sync of a segment failed in this life.
-    segment_failed: bool,
-    faults: u64,
-    trace: u64,
-    /// Whether each call is printed.
-    told: bool,
-}
-
 /// How a call goes.
-enum Turn {
+pub enum Turn {
     Whole,
     /// Partly done, then the machine stops.
     Stop,
@@ -132,7 +69,7 @@ impl SimDisk {
         })))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
 
@@ -216,7 +153,7 @@ impl SimDisk {
         }
     }
 
-    fn turn(
+    pub fn turn(
         &self,
         generation: Option<u64>,
         what: &str,
@@ -280,82 +217,11 @@ fn missing(path: &Path) -> io::Error {
 }
 
 impl Turn {
-    fn fault(&self) -> Option<io::Error> {
+    pub fn fault(&self) -> Option<io::Error> {
         match self {
             Turn::Whole => None,
             Turn::Stop => Some(io::Error::other("the machine stopped")),
             Turn::Fail(kind) => Some((*kind).into()),
-        }
-    }
-}
-
-impl State {
-    fn tell(&self, what: &str) {
-        if self.told {
-            println!("     {what}");
-        }
-    }
-
-    fn note(&mut self, what: &str, path: &Path, data: &[u8]) {
-        if self.told {
-            println!("{:4} {what} {} {}", self.step, path.display(), data.len());
-        }
-        let step = self.step.to_be_bytes();
-        for byte in step.iter().chain(what.as_bytes()).chain(path.as_os_str().as_encoded_bytes()).chain(data)
-        {
-            self.trace = (self.trace ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-
-    /// Power cut: of what was not synced, nothing, everything, or any part survives.
-    fn cut(&mut self) {
-        let mood = self.rng.below(4);
-        let survives = |rng: &mut Rng| match mood {
-            0 => false,
-            1 => true,
-            2 => rng.one_in(2),
-            _ => !rng.one_in(4),
-        };
-        for change in std::mem::take(&mut self.pending) {
-            if survives(&mut self.rng) {
-                self.durable_names.apply(&change);
-            }
-        }
-        let dirs = self.durable_names.dirs.clone();
-        self.durable_names.files.retain(|path, _| dirs.contains(path.parent().unwrap()));
-        self.names = self.durable_names.clone();
-        for inode in &mut self.inodes {
-            if inode.cached.len() != inode.durable.len() && survives(&mut self.rng) {
-                inode.durable.resize(inode.cached.len(), 0);
-            }
-            for sector in std::mem::take(&mut inode.dirty) {
-                if survives(&mut self.rng) {
-                    inode.harden(sector);
-                }
-            }
-            inode.cached = inode.durable.clone();
-        }
-    }
-}
-
-impl Inode {
-    /// Brings a sector onto the medium, as far as the file's durable length goes.
-    fn harden(&mut self, sector: usize) {
-        let from = sector * SECTOR;
-        let to = (from + SECTOR).min(self.cached.len()).min(self.durable.len());
-        if from < to {
-            self.durable[from..to].copy_from_slice(&self.cached[from..to]);
-        }
-    }
-
-    fn put(&mut self, offset: usize, bytes: &[u8]) {
-        let end = offset + bytes.len();
-        if self.cached.len() < end {
-            self.cached.resize(end, 0);
-        }
-        self.cached[offset..end].copy_from_slice(bytes);
-        if !bytes.is_empty() {
-            self.dirty.extend(offset / SECTOR..=(end - 1) / SECTOR);
         }
     }
 }
@@ -454,91 +320,5 @@ impl Drop for Held {
         if state.generation == self.generation {
             state.locked.remove(&self.path);
         }
-    }
-}
-
-struct SimFile {
-    disk: SimDisk,
-    path: PathBuf,
-    inode: usize,
-    generation: u64,
-}
-
-impl SimFile {
-    fn turn(&self, what: &str, data: &[u8]) -> io::Result<(MutexGuard<'_, State>, Turn)> {
-        self.disk.turn(Some(self.generation), what, &self.path, data)
-    }
-}
-
-impl DiskFile for SimFile {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.disk.state().inodes[self.inode].cached.len() as u64)
-    }
-
-    fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        let (state, turn) = self.turn("read", &[])?;
-        if let Some(fault) = turn.fault() {
-            return Err(fault);
-        }
-        let from = offset as usize;
-        let found = state.inodes[self.inode].cached.get(from..from + bytes.len());
-        bytes.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let (mut state, turn) = self.turn("write", bytes)?;
-        let count = match turn {
-            Turn::Whole => bytes.len(),
-            _ => state.rng.below(bytes.len() as u64 / SECTOR as u64 + 1) as usize * SECTOR,
-        };
-        state.inodes[self.inode].put(offset as usize, &bytes[..count]);
-        turn.fault().map_or(Ok(()), Err)
-    }
-
-    fn write_zeros(&self, offset: u64, count: u64) -> io::Result<()> {
-        self.write_all_at(&vec![0; count as usize], offset)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        let (mut state, turn) = self.turn("sync", &[])?;
-        let State { inodes, rng, .. } = &mut *state;
-        let inode = &mut inodes[self.inode];
-        if matches!(turn, Turn::Whole) || rng.one_in(2) {
-            let length = inode.cached.len();
-            inode.durable.resize(length, 0);
-        }
-        for sector in inode.dirty.clone() {
-            if matches!(turn, Turn::Whole) || rng.one_in(2) {
-                inode.harden(sector);
-            }
-        }
-        // As Linux does it: a failed sync leaves the pages clean, so the next one "succeeds".
-        if !matches!(turn, Turn::Stop) {
-            inode.dirty.clear();
-        }
-        turn.fault().map_or(Ok(()), Err)
-    }
-
-    fn sync_all(&self) -> io::Result<()> {
-        self.sync_data()
-    }
-
-    fn forget_cache(&self) -> io::Result<()> {
-        let mut state = self.disk.state();
-        let State { inodes, rng, .. } = &mut *state;
-        let inode = &mut inodes[self.inode];
-        // The kernel need not do it.
-        if rng.one_in(2) {
-            let length = inode.cached.len();
-            let mut fresh = inode.durable.clone();
-            fresh.resize(length, 0);
-            for sector in &inode.dirty {
-                let range = sector * SECTOR..((sector + 1) * SECTOR).min(length);
-                fresh[range.clone()].copy_from_slice(&inode.cached[range]);
-            }
-            inode.cached = fresh;
-        }
-        Ok(())
     }
 }

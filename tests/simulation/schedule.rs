@@ -9,21 +9,21 @@ use std::time::Duration;
 use pechat::clock::system::{Machine, MachineTime};
 use pechat::clock::{Clock, HandSet};
 use pechat::digest::Digest;
-use pechat::institution::InstitutionId;
+use pechat::journal::JournalError;
 use pechat::journal::checkpoint::{Checkpoint, note};
 use pechat::journal::disk::Disk;
-use pechat::journal::stepwise::{Ask, Pending, Stepwise, StepwiseParts};
-use pechat::journal::{JournalError, JournalName, OwnJournal, RequestId, Submission};
+use pechat::journal::stepwise::{Pending, Stepwise, StepwiseParts};
 
-use super::checker::{self, Promises, sha};
+use super::checker;
 use super::disk::{Plan, SimDisk};
+use super::promises::Promises;
 use super::rng::Rng;
 
 const SITE: &str = "seal.example.gov";
 const ROOT: &str = "/j";
 /// Small, so that a schedule crosses several.
 const SEGMENT: u64 = 8 << 10;
-const NAMES: [&str; 2] = ["land", "cars"];
+pub const NAMES: [&str; 2] = ["land", "cars"];
 
 /// Puts something between the journal and the disk.
 pub type Between<'b> = &'b dyn Fn(SimDisk) -> Arc<dyn Disk>;
@@ -58,26 +58,26 @@ impl Machine for Ticks {
 }
 
 /// A request in flight.
-struct Asked {
-    pending: Pending,
-    journal: String,
-    entries: Vec<([u8; 16], [u8; 32])>,
+pub struct Asked {
+    pub pending: Pending,
+    pub journal: String,
+    pub entries: Vec<([u8; 16], [u8; 32])>,
     /// It must be refused: an acknowledged id with another digest, a seal over another root.
-    forged: bool,
+    pub forged: bool,
 }
 
-struct Schedule {
-    rng: Rng,
-    disk: SimDisk,
-    between: Arc<dyn Disk>,
-    clock: Clock,
-    _hand: HandSet,
-    promises: Promises,
+pub struct Schedule {
+    pub rng: Rng,
+    pub disk: SimDisk,
+    pub between: Arc<dyn Disk>,
+    pub clock: Clock,
+    pub _hand: HandSet,
+    pub promises: Promises,
     /// Sent and not answered with success: may be there or not.
-    unsure: Vec<(String, [u8; 16], [u8; 32])>,
-    next_id: u64,
-    tokens: u64,
-    outcome: Outcome,
+    pub unsure: Vec<(String, [u8; 16], [u8; 32])>,
+    pub next_id: u64,
+    pub tokens: u64,
+    pub outcome: Outcome,
 }
 
 /// Runs the schedule of `seed`; the text says which promise was broken.
@@ -231,104 +231,6 @@ impl Schedule {
         self.open().ok()
     }
 
-    fn requests(&mut self, journals: &mut Stepwise, asked: &mut Vec<Asked>) {
-        for name in
-            NAMES.iter().filter(|name| journals.info(&journal(name)).is_none()).copied().collect::<Vec<_>>()
-        {
-            let institution = InstitutionId::try_from("office".to_owned()).unwrap();
-            self.ask(journals, name, Ask::Create(journal(name), Some(institution)), Vec::new(), false, asked);
-        }
-        let own = OwnJournal::Events;
-        if journals.info(&own.into()).is_none() {
-            self.ask(journals, own.name(), Ask::Create(own.into(), None), Vec::new(), false, asked);
-        }
-        for _ in 0..1 + self.rng.below(3) {
-            match self.rng.below(6) {
-                0 => self.record(journals, asked),
-                1 => self.again(journals, asked),
-                2 => self.forge(journals, asked),
-                _ => {
-                    let name = NAMES[self.rng.below(2) as usize];
-                    let entries: Vec<_> = (0..1 + self.rng.below(12)).map(|_| self.fresh()).collect();
-                    self.submit(journals, name, entries, false, asked);
-                }
-            }
-        }
-    }
-
-    fn fresh(&mut self) -> ([u8; 16], [u8; 32]) {
-        self.next_id += 1;
-        let mut id = [0; 16];
-        id[8..].copy_from_slice(&self.next_id.to_be_bytes());
-        (id, sha(&[&id]))
-    }
-
-    fn submit(
-        &mut self,
-        journals: &mut Stepwise,
-        name: &str,
-        entries: Vec<([u8; 16], [u8; 32])>,
-        forged: bool,
-        asked: &mut Vec<Asked>,
-    ) {
-        let submission = |(id, digest): &([u8; 16], [u8; 32])| Submission {
-            request_id: RequestId(*id),
-            digest: Digest::from_bytes(*digest),
-        };
-        let submissions = entries.iter().map(submission).collect();
-        self.ask(journals, name, Ask::Seal(journal(name), submissions, None), entries, forged, asked);
-    }
-
-    fn record(&mut self, journals: &mut Stepwise, asked: &mut Vec<Asked>) {
-        let (id, _) = self.fresh();
-        let detail = format!("{{\"number\":{}}}", self.next_id).into_bytes();
-        let entries = vec![(id, sha(&[&detail]))];
-        let own = OwnJournal::Events;
-        self.ask(journals, own.name(), Ask::Record(own, RequestId(id), detail), entries, false, asked);
-    }
-
-    /// A client that asks again for what it has, or for what it got no answer to.
-    fn again(&mut self, journals: &mut Stepwise, asked: &mut Vec<Asked>) {
-        let unsure = self.rng.below(self.unsure.len() as u64) as usize;
-        let sealed: Vec<_> = self
-            .promises
-            .acknowledged
-            .iter()
-            .filter(|((name, _), _)| NAMES.contains(&name.as_str()))
-            .collect();
-        let known = sealed.get(self.rng.below(sealed.len() as u64) as usize);
-        let known = known.map(|((name, id), (_, digest))| (name.clone(), *id, *digest));
-        let unsure = self.unsure.get(unsure).cloned().filter(|(name, ..)| NAMES.contains(&name.as_str()));
-        let pick = if self.rng.one_in(2) { known.or(unsure) } else { unsure.or(known) };
-        // The charter's own id is no client's.
-        if let Some((name, id, digest)) = pick.filter(|(_, id, _)| id[..8] == [0; 8]) {
-            self.submit(journals, &name, vec![(id, digest)], false, asked);
-        }
-    }
-
-    /// A client that reuses an acknowledged id for another digest.
-    fn forge(&mut self, journals: &mut Stepwise, asked: &mut Vec<Asked>) {
-        let name = NAMES[self.rng.below(2) as usize];
-        let known = self.promises.acknowledged.keys().find(|(of, id)| of == name && id[..8] == [0; 8]);
-        if let Some(id) = known.map(|(_, id)| *id) {
-            self.submit(journals, name, vec![(id, [9; 32])], true, asked);
-        }
-    }
-
-    fn ask(
-        &mut self,
-        journals: &mut Stepwise,
-        name: &str,
-        ask: Ask,
-        entries: Vec<([u8; 16], [u8; 32])>,
-        forged: bool,
-        asked: &mut Vec<Asked>,
-    ) {
-        if let Ok(pending) = journals.ask(ask) {
-            asked.push(Asked { pending, journal: name.into(), entries, forged });
-        }
-    }
-
     /// The sealer: signs what the sequencer offers, at once; from then on the head is out.
     fn sealing(&mut self, journals: &mut Stepwise, calm: bool, asked: &mut Vec<Asked>) -> Result<(), String> {
         let (size, root, sealed) = journals.to_sign();
@@ -389,8 +291,4 @@ impl Schedule {
         }
         Ok(acknowledged)
     }
-}
-
-fn journal(name: &str) -> JournalName {
-    JournalName::try_from(name.to_owned()).unwrap()
 }
