@@ -362,7 +362,7 @@ impl Sequencer {
         }
     }
 
-    fn announce(&self) {
+    pub(super) fn announce(&self) {
         if self.shared.quarantine().is_some() {
             return;
         }

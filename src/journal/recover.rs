@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::log::{self, Log, Place};
+use super::log::{self, Log, Opening, Place};
 use super::record::{Record, Section};
 use super::replica::{Replayed, Replica};
 use super::settle;
@@ -25,15 +25,9 @@ pub struct Recovered {
 }
 
 /// Replays the log in `dir` into `shared`.
-pub fn recover(
-    shared: &Arc<Shared>,
-    dir: &Path,
-    segment_bytes: u64,
-    low_water: Option<u64>,
-) -> Result<Recovered, JournalError> {
+pub fn recover(shared: &Arc<Shared>, dir: &Path, opening: &Opening) -> Result<Recovered, JournalError> {
     let mut replay = Replay { shared, replica: Replica::new(&shared.site), journals: Vec::new() };
-    let (log, torn) =
-        log::open(dir, segment_bytes, low_water, &mut |place, record| replay.record(place, record))?;
+    let (log, torn) = log::open(dir, opening, &mut |place, record| replay.record(place, record))?;
     let Replay { replica, journals, .. } = replay;
     let (size, root) = replica.root();
     if shared.root.root(size)? != root {

@@ -262,6 +262,11 @@ impl Keeper {
         Ok(Arc::new(Keeper { works: Mutex::new(Some(works)), backlog, thread: Mutex::new(Some(thread)) }))
     }
 
+    /// Without a writer: tiles stay in memory.
+    pub fn idle() -> Arc<Keeper> {
+        Arc::new(Keeper { works: Mutex::default(), backlog: Arc::default(), thread: Mutex::default() })
+    }
+
     fn keep(&self, work: Work) {
         if let Some(works) = &*self.works.lock().unwrap_or_else(PoisonError::into_inner) {
             self.backlog.fetch_add(1, Ordering::Relaxed);
