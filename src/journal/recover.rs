@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::index::{Ids, RECENT_IDS, Runs};
-use super::log::{self, Log, Place};
+use super::log::{self, Log, Opening, Place};
 use super::record::{Record, Section};
 use super::replica::{Replayed, Replica};
 use super::resume::{self, Restored};
 use super::segments::Segments;
+use super::settle;
 use super::snapshots::{forget, index_dir};
 use super::stage::durable_slot;
 use super::state::{Journal, Shared};
@@ -32,46 +33,64 @@ pub struct Recovered {
     pub replayed: u64,
 }
 
-/// Brings the log in `dir` into `shared`: from the snapshot on, or all of it if `whole` or if there is
-/// no snapshot that agrees with the log.
+/// Where a start begins to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// After the snapshot; at the first record if no snapshot agrees with the log.
+    Snapshot,
+    /// At the first record; the files beside the log are made again.
+    WholeLog,
+    /// At the first record, with nothing but the log's own files: request ids stay in memory.
+    WithoutCaches,
+}
+
+/// Brings the log in `dir` into `shared`.
 pub fn recover(
     shared: &Arc<Shared>,
     dir: &Path,
-    segment_bytes: u64,
-    low_water: Option<u64>,
-    whole: bool,
+    opening: &Opening,
+    begin: Begin,
 ) -> Result<Recovered, JournalError> {
-    let lock = log::claim(dir)?;
-    let segments = Arc::new(Segments::new(dir.join("segments")));
+    let lock = log::claim(dir, &*opening.disk)?;
+    let segments = Arc::new(Segments::new(Arc::clone(&opening.disk), dir.join("segments")));
     if shared.segments.set(segments).is_err() {
         return Err(JournalError::Storage("the journal is open already".into()));
     }
-    shared.keeper.snapshots_in(dir.to_owned());
-    let restored = if whole { None } else { resume::resume(shared, dir) };
+    let filed = begin != Begin::WithoutCaches;
+    if filed {
+        shared.keeper.snapshots_in(dir.to_owned());
+    }
+    let restored = match begin {
+        Begin::Snapshot => resume::resume(shared, dir, &*opening.disk),
+        Begin::WholeLog | Begin::WithoutCaches => None,
+    };
     let mut position = None;
     let mut replay = match restored {
         Some(Restored { position: at, replica, journals, ids }) => {
             position = Some(at);
-            Replay { shared, replica, journals, ids, bytes: 0 }
+            Replay { shared, replica, journals, ids, bytes: 0, filed }
         }
-        None => from_nothing(shared, dir).map_err(|e| storage(dir, &e))?,
+        None => from_nothing(shared, dir, opening, filed).map_err(|e| storage(dir, &e))?,
     };
     let (log, torn) =
-        log::open(dir, lock, segment_bytes, low_water, position.as_ref(), &mut |place, record| {
-            replay.record(place, record)
-        })?;
+        log::open(dir, opening, lock, position.as_ref(), &mut |place, record| replay.record(place, record))?;
     let Replay { replica, journals, mut ids, bytes, .. } = replay;
     let (size, root) = replica.root();
     if shared.root.root(size)? != root {
         return Err(JournalError::Damaged(format!("two computations of the root of size {size} differ")));
     }
+    shared.epoch.store(log.epoch(), Ordering::Relaxed);
     let counters = &shared.counters;
     for counter in [&counters.entries, &counters.batches, &counters.seals] {
         counter.store(0, Ordering::Relaxed);
     }
     AtomicU64::store(&counters.torn, torn.bytes, Ordering::Relaxed);
     let log_id = log.position().log_id;
-    if ids.log_id() != log_id {
+    if filed && ids.log_id() != log_id {
+        if !journals.is_empty() {
+            let why = "the log's id changed while it was replayed; start again".to_string();
+            return Err(JournalError::Storage(why));
+        }
         // A log without a valid record gets a new id, and has no request ids.
         ids = Ids::new(Runs::open(&index_dir(dir), log_id, &[]).map_err(|e| storage(dir, &e))?);
     }
@@ -84,11 +103,21 @@ fn storage(dir: &Path, error: &std::io::Error) -> JournalError {
 }
 
 /// Before the first record; every cache is made again.
-fn from_nothing<'s>(shared: &'s Arc<Shared>, dir: &Path) -> std::io::Result<Replay<'s>> {
-    forget(dir)?;
-    shared.keeper.trust();
-    let ids = Ids::new(Runs::open(&index_dir(dir), log::id_of(dir).unwrap_or_default(), &[])?);
-    Ok(Replay { shared, replica: Replica::new(&shared.site), journals: Vec::new(), ids, bytes: 0 })
+fn from_nothing<'s>(
+    shared: &'s Arc<Shared>,
+    dir: &Path,
+    opening: &Opening,
+    filed: bool,
+) -> std::io::Result<Replay<'s>> {
+    let runs = if filed {
+        forget(dir)?;
+        shared.keeper.trust();
+        Runs::open(&index_dir(dir), log::id_of(dir, &*opening.disk).unwrap_or_default(), &[])?
+    } else {
+        Runs::in_memory()
+    };
+    let (replica, ids) = (Replica::new(&shared.site), Ids::new(runs));
+    Ok(Replay { shared, replica, journals: Vec::new(), ids, bytes: 0, filed })
 }
 
 struct Replay<'s> {
@@ -97,6 +126,8 @@ struct Replay<'s> {
     journals: Vec<Arc<Journal>>,
     ids: Ids,
     bytes: u64,
+    /// Whether request ids may go to files.
+    filed: bool,
 }
 
 impl Replay<'_> {
@@ -117,6 +148,7 @@ impl Replay<'_> {
                 if let Err(why) = entries(shared, journal, ids, &replayed) {
                     fault = Some(why);
                 }
+                shared.abandon(settle::given_up(group));
                 shared.root.append(&[replayed.root_leaf]);
                 visible.group(offset, group, journal);
             }
@@ -125,7 +157,7 @@ impl Replay<'_> {
         shared.keeper.throttle();
         visible.publish();
         self.bytes += record.header.total() as u64;
-        if self.ids.recent() >= RECENT_IDS {
+        if self.filed && self.ids.recent() >= RECENT_IDS {
             self.ids.freeze();
             self.ids.runs().settle().map_err(|e| format!("its request ids cannot be filed: {e}"))?;
             self.ids.runs().remove_strays();

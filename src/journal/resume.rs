@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::canonical::head_text;
+use super::disk::Disk;
 use super::index::{Ids, Runs};
 use super::log;
 use super::recover::opened;
@@ -30,10 +31,10 @@ pub struct Restored {
 
 /// Loads the snapshot of `dir` into `shared`; `None`, with a note and nothing changed, if there is none
 /// that holds.
-pub fn resume(shared: &Arc<Shared>, dir: &Path) -> Option<Restored> {
+pub fn resume(shared: &Arc<Shared>, dir: &Path, disk: &dyn Disk) -> Option<Restored> {
     let path = snapshot_path(dir);
     let bytes = fs::read(&path).ok()?;
-    match attempt(shared, dir, &bytes) {
+    match attempt(shared, dir, disk, &bytes) {
         Ok(restored) => Some(restored),
         Err(why) => {
             shared.root.restore(&TreeState::default());
@@ -44,12 +45,12 @@ pub fn resume(shared: &Arc<Shared>, dir: &Path) -> Option<Restored> {
     }
 }
 
-fn attempt(shared: &Arc<Shared>, dir: &Path, bytes: &[u8]) -> Result<Restored, String> {
+fn attempt(shared: &Arc<Shared>, dir: &Path, disk: &dyn Disk, bytes: &[u8]) -> Result<Restored, String> {
     let snapshot = Snapshot::decode(bytes).ok_or("it is damaged or of another version")?;
     if snapshot.site != shared.site {
         return Err(format!("it is of {:?}, this service is {:?}", snapshot.site, shared.site));
     }
-    if !log::holds(dir, &snapshot.position) {
+    if !log::holds(dir, disk, &snapshot.position) {
         return Err("the log has another record where it was taken".into());
     }
     let root = grow(&shared.root, &snapshot.root)?;
@@ -70,6 +71,7 @@ fn attempt(shared: &Arc<Shared>, dir: &Path, bytes: &[u8]) -> Result<Restored, S
         journal.restore(state.batches);
         shared.add(Arc::clone(journal));
     }
+    shared.abandon(snapshot.abandoned);
     shared.restore_seals(snapshot.seals, newest);
     Ok(Restored { position: snapshot.position, replica, journals, ids: Ids::new(runs) })
 }

@@ -83,6 +83,8 @@ pub struct Snapshot {
     pub unsealed: Vec<(u64, Digest)>,
     /// All seals, oldest first.
     pub seals: Vec<SealState>,
+    /// Sizes and roots of signed heads that gap records gave up.
+    pub abandoned: Vec<(u64, Digest)>,
     /// Journals by number.
     pub journals: Vec<JournalState>,
     /// Runs of the request-id index that cover every id up to here: number and hash.
@@ -113,6 +115,7 @@ impl Snapshot {
             out.word(seal.bytes);
             out.digest(&seal.hash);
         }
+        out.pairs(&self.abandoned);
         out.long(self.journals.len() as u64);
         for journal in &self.journals {
             out.journal(journal);
@@ -144,6 +147,7 @@ impl Snapshot {
             sealed: input.long()?,
             unsealed: input.many(40, In::pair)?,
             seals: input.many(56, In::seal)?,
+            abandoned: input.many(40, In::pair)?,
             journals: input.many(36, In::journal)?,
             runs: input.many(40, In::pair)?,
         };

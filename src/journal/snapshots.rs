@@ -38,6 +38,8 @@ pub struct Cut {
     pub sealed: u64,
     /// States not sealed.
     pub unsealed: Vec<(u64, Digest)>,
+    /// Heads given up.
+    pub abandoned: Vec<(u64, Digest)>,
 }
 
 /// The snapshot's path in a journal directory.
@@ -88,10 +90,17 @@ impl Snapshots {
         Ok(Snapshots { cuts, thread, busy, every_bytes, recent_ids: RECENT_IDS, since })
     }
 
+    /// Never takes one.
+    pub fn never() -> Snapshots {
+        let busy = Arc::default();
+        let (every_bytes, recent_ids) = (u64::MAX, usize::MAX);
+        Snapshots { cuts: None, thread: None, busy, every_bytes, recent_ids, since: 0 }
+    }
+
     /// After a record of `bytes`: takes a snapshot if it is time and the thread is free.
     pub fn after_record(&mut self, bytes: u64, ids: &mut Ids, cut: impl FnOnce() -> Cut) {
         self.since += bytes;
-        if self.since < self.every_bytes && ids.recent() < self.recent_ids {
+        if self.cuts.is_none() || self.since < self.every_bytes && ids.recent() < self.recent_ids {
             return;
         }
         // Memory is bounded: far behind, the sequencer waits for the disk.
@@ -113,7 +122,7 @@ impl Snapshots {
 
     /// A clean stop: one more snapshot if it spares the next start some work; ends the thread.
     pub fn stop(mut self, ids: &mut Ids, cut: impl FnOnce() -> Cut) {
-        if self.since > 0 && self.since >= self.every_bytes / AT_STOP {
+        if self.cuts.is_some() && self.since > 0 && self.since >= self.every_bytes / AT_STOP {
             self.order(ids, cut());
         }
     }
@@ -140,6 +149,7 @@ fn take(shared: &Shared, dir: &Path, cut: &Cut, runs: Vec<(u64, Digest)>) -> io:
         sealed: cut.sealed,
         unsealed: cut.unsealed.clone(),
         seals: shared.seals_within(cut.sealed),
+        abandoned: cut.abandoned.clone(),
         journals: Vec::with_capacity(cut.journals.len()),
         runs,
     };

@@ -37,6 +37,8 @@ impl Sequencer {
                     Err(error) => drop(reply.send(Err(error))),
                 }
             }
+            // The round keeps these back: a new epoch begins in a batch of its own.
+            Command::Settle { .. } => {}
             Command::Create { name, institution, reply } => {
                 let allowed = if institution.is_some() { admission } else { own_admission };
                 match self.stage_create(name, institution, stamp, allowed, open) {
@@ -112,7 +114,7 @@ impl Sequencer {
         Ok(seq)
     }
 
-    fn stage_create(
+    pub(super) fn stage_create(
         &mut self,
         name: JournalName,
         institution: Option<InstitutionId>,
@@ -139,7 +141,7 @@ impl Sequencer {
     }
 
     /// Sequence of the id: that it has, or the next one.
-    fn place(
+    pub(super) fn place(
         &mut self,
         number: usize,
         kind: EntryKind,

@@ -12,6 +12,7 @@ use p256::pkcs8::EncodePublicKey;
 use pechat::clock::{Clock, ClockState, HandSet};
 use pechat::digest::{Digest, hex};
 use pechat::institution::InstitutionId;
+use pechat::journal::known::Known;
 use pechat::journal::receipt::RangeReceipt;
 use pechat::journal::verify::{RangeFacts, Trust, verify_range, verify_receipt};
 use pechat::journal::{JournalError, JournalName, Journals, Parts, RequestId, StampFn, Submission, Tuning};
@@ -107,13 +108,24 @@ impl World {
         self.open_all(dir, Tuning { low_water_bytes: Some(0), ..Tuning::default() }, segment_bytes).await
     }
 
+    /// Opens and compares with heads known from elsewhere.
+    #[allow(dead_code)] // what is known from elsewhere is a matter of tests/journal_rollback.rs
+    pub async fn open_knowing(&self, dir: &Path, known: Known) -> Result<Journals, JournalError> {
+        let tuning = Tuning { low_water_bytes: Some(0), ..Tuning::default() };
+        Journals::open_knowing(self.parts(dir, SEGMENT), tuning, known).await
+    }
+
     async fn open_all(
         &self,
         dir: &Path,
         tuning: Tuning,
         segment_bytes: u64,
     ) -> Result<Journals, JournalError> {
-        let parts = Parts {
+        Journals::open_tuned(self.parts(dir, segment_bytes), tuning).await
+    }
+
+    fn parts(&self, dir: &Path, segment_bytes: u64) -> Parts {
+        Parts {
             dir: dir.to_owned(),
             site: SITE.into(),
             keys: self.keys(),
@@ -121,8 +133,7 @@ impl World {
             stamp: self.stamp(),
             clock: self.clock.clone(),
             segment_bytes,
-        };
-        Journals::open_tuned(parts, tuning).await
+        }
     }
 
     /// Verifies a range receipt down to the head key's signature.

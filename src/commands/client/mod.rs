@@ -178,6 +178,6 @@ fn at(path: &Path, error: std::io::Error) -> ClientError {
 }
 
 /// Fills the buffer from the system's generator.
-fn random(buffer: &mut [u8]) -> Result<(), ClientError> {
+pub(super) fn random(buffer: &mut [u8]) -> Result<(), ClientError> {
     aws_lc_rs::rand::fill(buffer).map_err(|_| ClientError::NoRandomness)
 }

@@ -8,6 +8,7 @@ use der::asn1::AnyRef;
 use der::{Decode, Encode, Reader, SliceReader, Tag, Tagged};
 
 use super::VerifyArgs;
+use super::cosigned::Quorum;
 use crate::digest::{Digest, hex, unhex_into};
 use crate::journal::entry::Entry;
 use crate::journal::verify::{TokenTime, Trust};
@@ -20,6 +21,8 @@ pub struct Material {
     pub roots: Vec<Vec<u8>>,
     /// Journal-head key, SubjectPublicKeyInfo DER.
     pub head_key: Option<Vec<u8>>,
+    /// Whose cosignatures are looked for, and how many are needed.
+    pub witnesses: Quorum,
     /// What the evidence should be about.
     pub expected: Expected,
 }
@@ -46,15 +49,16 @@ pub enum Expected {
 impl Material {
     /// Loads what the arguments name. Errors are about the command line, not about the evidence.
     pub fn load(args: &VerifyArgs) -> Result<Material, String> {
-        if args.ca.is_empty() && args.head_key.is_none() {
-            return Err("nothing to trust: give --ca, --head-key or both".into());
+        if args.ca.is_empty() && args.head_key.is_none() && args.witness.is_empty() {
+            return Err("nothing to trust: give --ca, --head-key or --witness".into());
         }
         let mut roots = Vec::new();
         for path in &args.ca {
             roots.extend(certificates(path)?);
         }
         let head_key = args.head_key.as_deref().map(public_key).transpose()?;
-        Ok(Material { roots, head_key, expected: expected(args)? })
+        let witnesses = Quorum::new(&args.witness, args.cosigned)?;
+        Ok(Material { roots, head_key, witnesses, expected: expected(args)? })
     }
 }
 
