@@ -24,6 +24,7 @@ pub mod http;
 pub mod institution;
 pub mod journal;
 pub mod keys;
+mod replace;
 pub mod signer;
 pub mod store;
 pub mod telemetry;

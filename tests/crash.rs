@@ -5,12 +5,14 @@
 mod appliance;
 #[path = "crash/history.rs"]
 mod history;
+mod token_copy;
 
 use std::time::Duration;
 
 use appliance::{Appliance, kill, run, wait_for, write_records};
 use history::History;
 use rustix::process::Signal;
+use token_copy::TokenCopy;
 
 /// Records a file: several kills fall into one file.
 const RECORDS: usize = 60_000;
@@ -33,7 +35,8 @@ fn no_kill_loses_or_doubles_a_sealed_record() {
     let mut appliance = Appliance::start();
     let journal = appliance.env("PECHAT_JOURNAL").to_owned();
     let history = History::start(&appliance, &journal);
-    let (mut kills, mut files, mut seed) = (0, 0, 0x9e37_79b9_7f4a_7c15);
+    let token = TokenCopy::take(&appliance.path("demo/hsm/tokens"));
+    let (mut kills, mut torn, mut files, mut seed) = (0, 0, 0, 0x9e37_79b9_7f4a_7c15);
     while kills < rounds() {
         let file = appliance.path(&format!("records-{files}.jsonl"));
         write_records(&file, RECORDS);
@@ -45,9 +48,10 @@ fn no_kill_loses_or_doubles_a_sealed_record() {
             .expect("pechat client");
         while sealing.try_wait().expect("the client's state").is_none() {
             std::thread::sleep(pause(&mut seed));
+            torn += usize::from(token.heal());
             if kills < rounds() && sealing.try_wait().expect("the client's state").is_none() {
                 let start = history.now();
-                strike(&mut appliance, kills);
+                torn += usize::from(strike(&mut appliance, &token, kills));
                 history.fault("kill", start);
                 kills += 1;
             }
@@ -78,16 +82,20 @@ fn no_kill_loses_or_doubles_a_sealed_record() {
     let checker = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/checker/check.py");
     let said = run(std::process::Command::new("python3").arg(checker).arg(&written).arg(&export));
     assert!(said.starts_with("CONSISTENT"), "{said}");
-    println!("{said}{kills} kills, {files} files, {sealed} entries");
+    println!("{said}{kills} kills ({torn} tore the token file), {files} files, {sealed} entries");
 }
 
 /// Kills the signer or the front, in turn; a killed front is started again.
-fn strike(appliance: &mut Appliance, round: usize) {
+/// True if that tore the token file, which is whole again on return.
+fn strike(appliance: &mut Appliance, token: &TokenCopy, round: usize) -> bool {
     if round.is_multiple_of(2) {
         wait_for("a signer", || appliance.signer_pid().is_some());
         kill(appliance.signer_pid().expect("a signer"), Signal::KILL);
+        token.heal()
     } else {
         appliance.kill_serve();
+        let torn = token.heal();
         appliance.start_serve();
+        torn
     }
 }

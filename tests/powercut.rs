@@ -35,7 +35,7 @@ impl Disk {
         let sought = |tool: &&str| {
             ["/usr/sbin", "/sbin", "/usr/bin"].iter().any(|dir| Path::new(dir).join(tool).exists())
         };
-        if !can || !tools.iter().all(|tool| sought(&tool)) {
+        if !can || !tools.iter().all(sought) {
             return None;
         }
         std::fs::File::create(&image).and_then(|file| file.set_len(DISK)).expect("an image");

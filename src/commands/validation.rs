@@ -9,10 +9,10 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::client::store::write_durably;
 use crate::certificate::Issuer;
 use crate::digest::Digest;
 use crate::journal::{Journals, OwnJournal};
+use crate::replace::replace;
 
 /// First line of a bundle.
 const LABEL: &str = "pechat-validation v1\n";
@@ -79,8 +79,7 @@ fn keep(dir: &Path, text: &str, digest: Digest) -> io::Result<String> {
         return Ok(name);
     }
     fs::create_dir_all(dir)?;
-    write_durably(&path, text.as_bytes()).map_err(|e| io::Error::other(e.to_string()))?;
-    fs::File::open(dir)?.sync_all()?;
+    replace(&path, text.as_bytes(), 0o600)?;
     Ok(name)
 }
 

@@ -4,9 +4,8 @@
 //! A log that lost its tail, was restored from an old copy or was exchanged looks whole from inside.
 //! Only a head that left it can tell: the published head file, a copy of it, a witness's last head.
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
 use serde::Serialize;
@@ -14,6 +13,7 @@ use serde::Serialize;
 use super::checkpoint::{Checkpoint, MAX_NOTE, open_note};
 use super::verify::{Trust, verify_checkpoint};
 use crate::digest::Digest;
+use crate::replace::replace;
 
 /// A signed head of the root log from anywhere but the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -153,13 +153,5 @@ fn read_limited(path: &Path) -> io::Result<String> {
 /// old head or the new one. The caller is not in quarantine.
 pub fn publish(path: &Path, note: &str) -> io::Result<()> {
     open_note(note).map_err(|e| io::Error::new(ErrorKind::InvalidData, e))?;
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let beside = parent.join(name);
-    let mut file = File::options().create(true).truncate(true).write(true).mode(0o644).open(&beside)?;
-    file.write_all(note.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    File::open(parent)?.sync_all()
+    replace(path, note.as_bytes(), 0o644)
 }

@@ -31,7 +31,10 @@ pub enum HsmError {
         cause: String,
     },
     /// No token has this label (and serial number).
-    #[error("no HSM token is labelled {0:?}")]
+    #[error(
+        "no HSM token is labelled {0:?}: look whether it is plugged in; if it is SoftHSM, a kill within a login may have \
+         torn its token.object: restore the token directory from its backup (runbook hsm-gone)"
+    )]
     TokenMissing(String),
     /// Several have.
     #[error("{count} HSM tokens are labelled {label:?}: give the serial number")]

@@ -2,8 +2,7 @@
 //! checkpoint of each witness is also a file, as it is evidence.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +14,7 @@ use super::request::SignedCheckpoint;
 use super::vkey::VerifierKey;
 use crate::digest::{Digest, hex};
 use crate::journal::checkpoint::{NoteLine, push_line};
+use crate::replace::replace;
 
 /// Cosigned checkpoints kept in memory.
 const RECENT: usize = 64;
@@ -258,17 +258,12 @@ pub(super) fn stored(dir: &Path, key: &VerifierKey, origin: &str) -> Option<Stor
     Some(Stored { checkpoint, note: text[..last].to_owned(), line, seconds })
 }
 
-/// Keeps a witness's newest cosigned checkpoint: new file, fsync, rename.
+/// Keeps a witness's newest cosigned checkpoint.
 pub(super) fn store(dir: &Path, key: &VerifierKey, note: &str, line: &NoteLine) -> io::Result<()> {
     let mut text = note.to_owned();
     push_line(&mut text, &line.name, line.key_hash, &line.payload);
     std::fs::create_dir_all(dir)?;
-    let (path, fresh) = (dir.join(file_name(key)), dir.join(format!("{}.new", file_name(key))));
-    let mut file = File::create(&fresh)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&fresh, &path)?;
-    File::open(dir)?.sync_all()
+    replace(&dir.join(file_name(key)), text.as_bytes(), 0o666)
 }
 
 fn file_name(key: &VerifierKey) -> String {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use base64ct::{Base64, Encoding};
 use super::vkey::VerifierKey;
 use crate::digest::Digest;
 use crate::journal::checkpoint::{decimal, hash_line};
+use crate::replace::replace;
 
 /// First line of the file.
 const LABEL: &str = "pechat witness heads v1";
@@ -107,7 +108,8 @@ impl HeadsFile {
         if path.exists() {
             return Err(HeadsError::Io { path, reason: exists });
         }
-        replace(dir, &text(key, &Heads::new())).map_err(|reason| HeadsError::Io { path, reason })
+        replace(&dir.join("heads"), text(key, &Heads::new()).as_bytes(), 0o600)
+            .map_err(|reason| HeadsError::Io { path, reason })
     }
 
     /// Opens the memory of this key. A missing file is an error: a witness that forgot may not sign.
@@ -127,7 +129,7 @@ impl HeadsFile {
 
     /// Replaces the file; returns when the new one is durable under its name.
     pub fn store(&self, heads: &Heads) -> io::Result<()> {
-        replace(&self.dir, &text(&self.key, heads))
+        replace(&self.dir.join("heads"), text(&self.key, heads).as_bytes(), 0o600)
     }
 }
 
@@ -135,16 +137,6 @@ fn open_lock(dir: &Path) -> io::Result<File> {
     let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(dir.join("lock"))?;
     lock.try_lock().map_err(|_| io::Error::other("another witness process uses this directory"))?;
     Ok(lock)
-}
-
-/// New file, fsync, rename, fsync of the directory.
-fn replace(dir: &Path, text: &str) -> io::Result<()> {
-    let fresh = dir.join("heads.new");
-    let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&fresh)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&fresh, dir.join("heads"))?;
-    File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]

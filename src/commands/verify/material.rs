@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::digest as lc;
 use der::asn1::AnyRef;
 use der::{Decode, Encode, Reader, SliceReader, Tag, Tagged};
 
@@ -125,20 +124,12 @@ impl Expected {
 
     /// The imprint a token with this hash should have.
     pub fn imprint(&self, hash: Hash) -> Result<Vec<u8>, String> {
-        let algorithm = match hash {
-            Hash::Sha256 => &lc::SHA256,
-            Hash::Sha384 => &lc::SHA384,
-            Hash::Sha512 => &lc::SHA512,
-            Hash::Sha3_256 => &lc::SHA3_256,
-            Hash::Sha3_384 => &lc::SHA3_384,
-            Hash::Sha3_512 => &lc::SHA3_512,
-        };
         match self {
             Expected::Nothing => {
                 Err("is a time-stamp token; --data or --digest is needed to check it".into())
             }
             Expected::Digest(bytes) => Ok(bytes.clone()),
-            Expected::Data(data) => Ok(lc::digest(algorithm, data).as_ref().to_vec()),
+            Expected::Data(data) => Ok(hash.of(&[data])),
         }
     }
 }
