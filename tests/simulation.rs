@@ -59,6 +59,7 @@ fn no_schedule_loses_an_acknowledged_entry_or_forks_a_signed_head() {
         "{sum:?}"
     );
     assert!(sum.second_writers > 0, "{sum:?}");
+    assert!(sum.snapshots >= count && sum.resumed >= count / 2, "{sum:?}");
 }
 
 fn add(sum: &mut Outcome, one: &Outcome) {
@@ -69,6 +70,8 @@ fn add(sum: &mut Outcome, one: &Outcome) {
     sum.faults += one.faults;
     sum.rotten += one.rotten;
     sum.second_writers += one.second_writers;
+    sum.snapshots += one.snapshots;
+    sum.resumed += one.resumed;
 }
 
 #[test]

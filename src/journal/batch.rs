@@ -18,7 +18,7 @@ use super::queue::{Command, Placed, Queue, SealOutcome, Work};
 use super::record::{Group, Record, SLOT_BYTES, Section, push_section};
 use super::replica::Replica;
 use super::snapshots::{Cut, Snapshots};
-use super::state::{Journal, Seal, Shared};
+use super::state::{Found, Journal, Seal, Shared};
 use super::tree::leaf_hash;
 use super::visible::Visible;
 use super::{JournalError, JournalInfo, Recorded};
@@ -171,7 +171,7 @@ impl Sequencer {
     }
 
     /// Between two batches everything in memory is durable: a moment for a snapshot.
-    fn after_round(&mut self) {
+    pub(super) fn after_round(&mut self) {
         if self.shared.failure().is_none() && self.written > 0 {
             let Sequencer { shared, snapshots, ids, log, lines, replica, written, .. } = self;
             snapshots.after_record(std::mem::take(written), ids, || cut(shared, log, lines, replica));
@@ -367,17 +367,22 @@ impl Sequencer {
             self.lines[staged.line].staged = None;
         }
         for (reply, line, seq) in open.recordings {
-            let batch = self.lines[line].journal.batch_of(seq);
-            let time = UtcMicros(batch.map_or(stamp.time, |(batch, _)| batch.time));
-            let _ = reply.send(Ok(Recorded { seq, time }));
+            let found = self.lines[line].journal.batch_of(seq);
+            let time = |(batch, _): Found| batch.time;
+            let time = found.map(|found| UtcMicros(found.map_or(stamp.time, time)));
+            let _ = reply.send(time.map(|time| Recorded { seq, time }));
         }
         for (reply, journal) in open.creations {
             let _ = reply.send(Ok(journal.info()));
         }
         for (journal, placed, reply) in open.waiters {
-            let newest = journal.batch_of(placed.last());
-            let until = newest.map_or(u64::MAX, |(batch, _)| batch.root_index + 1);
-            self.awaiting.push(Waiter { until, placed, reply });
+            match journal.batch_of(placed.last()) {
+                Ok(newest) => {
+                    let until = newest.map_or(u64::MAX, |(batch, _)| batch.root_index + 1);
+                    self.awaiting.push(Waiter { until, placed, reply });
+                }
+                Err(error) => drop(reply.send(Err(error))),
+            }
         }
         let sealed = self.sealed;
         let ready = |waiter: &mut Waiter| waiter.until <= sealed;

@@ -4,12 +4,11 @@
 //! for their writing, and an unknown id costs a few bits of a filter per run.
 
 use std::collections::HashMap;
-use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::disk::Disk;
 use super::run::{self, Run};
 use super::{JournalError, RequestId};
 use crate::digest::Digest;
@@ -32,31 +31,36 @@ struct Layers {
 
 /// The part of the index that the writing thread works on.
 pub struct Runs {
+    /// None for an index that is never written.
+    disk: Option<Arc<dyn Disk>>,
     dir: PathBuf,
     log_id: [u8; 16],
     layers: RwLock<Layers>,
 }
 
 impl Runs {
-    /// No run yet, in `dir`, for the log `log_id`; files of earlier starts are removed.
-    pub fn empty(dir: &Path, log_id: [u8; 16]) -> io::Result<Arc<Runs>> {
-        Self::open(dir, log_id, &[])
-    }
-
     /// For an index that is never frozen: without files.
     pub fn in_memory() -> Arc<Runs> {
-        Arc::new(Runs { dir: PathBuf::new(), log_id: [0; 16], layers: RwLock::default() })
+        Arc::new(Runs { disk: None, dir: PathBuf::new(), log_id: [0; 16], layers: RwLock::default() })
     }
 
     /// The runs a snapshot names (number, hash), each checked whole; all other files are removed.
-    pub fn open(dir: &Path, log_id: [u8; 16], named: &[(u64, Digest)]) -> io::Result<Arc<Runs>> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        log_id: [u8; 16],
+        named: &[(u64, Digest)],
+    ) -> io::Result<Arc<Runs>> {
+        disk.create_dir(dir)?;
+        if let Some(parent) = dir.parent() {
+            disk.sync_dir(parent)?;
+        }
         let mut layers = Layers::default();
         for (number, hash) in named {
-            layers.runs.push(Arc::new(Run::open(dir, *number, &log_id, hash)?));
+            layers.runs.push(Arc::new(Run::open(&*disk, dir, *number, &log_id, hash)?));
             layers.next = layers.next.max(number + 1);
         }
-        let runs = Runs { dir: dir.to_owned(), log_id, layers: RwLock::new(layers) };
+        let runs = Runs { disk: Some(disk), dir: dir.to_owned(), log_id, layers: RwLock::new(layers) };
         runs.remove_strays();
         Ok(Arc::new(runs))
     }
@@ -69,6 +73,7 @@ impl Runs {
     /// Writes everything frozen into one run, merges runs of like size; what then stands on disk.
     /// After an error all ids are still found, in memory.
     pub fn settle(&self) -> io::Result<Vec<(u64, Digest)>> {
+        let Some(disk) = &self.disk else { return Ok(Vec::new()) };
         let (frozen, number) = {
             let mut layers = self.layers.write().unwrap_or_else(PoisonError::into_inner);
             layers.next += 1;
@@ -83,18 +88,18 @@ impl Runs {
         if !items.is_empty() {
             items.sort_unstable();
             let count = items.len() as u64;
-            let run = Run::write(&self.dir, number, &self.log_id, count, items.into_iter().map(Ok))?;
+            let run = Run::write(&**disk, &self.dir, number, &self.log_id, count, items.into_iter().map(Ok))?;
             let mut layers = self.layers.write().unwrap_or_else(PoisonError::into_inner);
             layers.runs.push(Arc::new(run));
             layers.frozen.drain(..frozen.len());
         }
-        while self.merge_last_two()? {}
+        while self.merge_last_two(&**disk)? {}
         let layers = self.layers.read().unwrap_or_else(PoisonError::into_inner);
         Ok(layers.runs.iter().map(|run| (run.number, run.hash())).collect())
     }
 
     /// Merges the newest two runs unless the older is more than twice as large.
-    fn merge_last_two(&self) -> io::Result<bool> {
+    fn merge_last_two(&self, disk: &dyn Disk) -> io::Result<bool> {
         let (older, newer, number) = {
             let mut layers = self.layers.write().unwrap_or_else(PoisonError::into_inner);
             let [.., older, newer] = layers.runs.as_slice() else { return Ok(false) };
@@ -107,7 +112,7 @@ impl Runs {
         };
         let count = older.count() + newer.count();
         let merged = Merge { left: older.items().peekable(), right: newer.items().peekable() };
-        let run = Run::write(&self.dir, number, &self.log_id, count, merged)?;
+        let run = Run::write(disk, &self.dir, number, &self.log_id, count, merged)?;
         let mut layers = self.layers.write().unwrap_or_else(PoisonError::into_inner);
         let keep = layers.runs.len() - 2;
         layers.runs.truncate(keep);
@@ -118,11 +123,12 @@ impl Runs {
     /// Removes files that no run in use has: left by merges, crashes or older snapshots.
     pub fn remove_strays(&self) {
         let layers = self.layers.read().unwrap_or_else(PoisonError::into_inner);
-        let Ok(files) = fs::read_dir(&self.dir) else { return };
-        for path in files.flatten().map(|file| file.path()) {
+        let Some(disk) = &self.disk else { return };
+        let Ok(files) = disk.list(&self.dir) else { return };
+        for path in files {
             let ours = path.extension().is_some_and(|e| e == "ids" || e == "new");
             if ours && !layers.runs.iter().any(|run| run.path() == path) {
-                let _ = fs::remove_file(path);
+                let _ = disk.remove(&path);
             }
         }
     }

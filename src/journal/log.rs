@@ -107,11 +107,16 @@ pub fn claim(dir: &Path, disk: &dyn Disk) -> Result<Box<dyn Send>, JournalError>
 }
 
 /// The log's id, from its first record; `None` if there is none yet.
-pub fn id_of(dir: &Path, disk: &dyn Disk) -> Option<[u8; 16]> {
+pub fn id_of(dir: &Path, disk: &dyn Disk) -> io::Result<Option<[u8; 16]>> {
     let mut header = [0; HEADER_BYTES];
-    let file = disk.open(&segment_path(&dir.join("segments"), 0), Access::Read).ok()?;
-    file.read_exact_at(&mut header, 0).ok()?;
-    Header::decode(&header).ok().map(|header| header.log_id)
+    let read = disk
+        .open(&segment_path(&dir.join("segments"), 0), Access::Read)
+        .and_then(|file| file.read_exact_at(&mut header, 0));
+    match read {
+        Ok(()) => Ok(Header::decode(&header).ok().map(|header| header.log_id)),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 /// Opens the log in `dir`, hands every valid record after `from` to `on_record`, sets a torn tail aside.

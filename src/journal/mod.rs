@@ -477,6 +477,7 @@ impl Journals {
         done.map_err(|e| JournalError::Storage(format!("reading ended: {e}")))?
     }
 
+    /// The newest root checkpoint, with the cosignatures it has so far.
     pub async fn root_checkpoint(&self) -> Result<String, JournalError> {
         let (size, note) =
             self.newest_root().ok_or_else(|| JournalError::NotNow("nothing is sealed yet".into()))?;
@@ -601,9 +602,15 @@ fn start(
     let mut limits = tuning.limits;
     limits.batch_bytes = limits.batch_bytes.min(log::segment_size(segment_bytes) as usize / 2);
     let queue = Arc::new(Queue::new(limits));
-    let recover::Recovered { log, replica, journals, ids, replayed } = recovered;
+    let recover::Recovered { log, replica, journals, ids, replayed, .. } = recovered;
     let every = tuning.snapshot_bytes.unwrap_or(snapshots::BYTES_BETWEEN);
-    let snapshots = snapshots::Snapshots::start(&shared, &ids, dir, every, replayed).map_err(storage)?;
+    let writer = snapshots::Writer {
+        shared: Arc::clone(&shared),
+        runs: Arc::clone(ids.runs()),
+        disk: opening.disk,
+        dir: dir.to_owned(),
+    };
+    let snapshots = snapshots::Snapshots::start(writer, every, replayed).map_err(storage)?;
     let (of_thread, in_thread) = (Arc::clone(&shared), Arc::clone(&queue));
     let mut sequencer = Sequencer::new(of_thread, in_thread, log, clock, replica, (ids, snapshots), target);
     for journal in journals {
@@ -653,11 +660,13 @@ pub mod run;
 mod sealer;
 mod segments;
 mod settle;
+pub mod shelf;
 pub mod snapshot;
 mod snapshots;
 mod stage;
 mod state;
 pub mod stepwise;
+mod stream;
 pub mod tile_name;
 mod tiles;
 pub mod tree;

@@ -31,6 +31,8 @@ pub struct Recovered {
     pub ids: Ids,
     /// Bytes of log replayed.
     pub replayed: u64,
+    /// Whether a snapshot was taken up.
+    pub resumed: bool,
 }
 
 /// Where a start begins to read.
@@ -58,10 +60,10 @@ pub fn recover(
     }
     let filed = begin != Begin::WithoutCaches;
     if filed {
-        shared.keeper.snapshots_in(dir.to_owned());
+        shared.keeper.snapshots_in(Arc::clone(&opening.disk), dir.to_owned());
     }
     let restored = match begin {
-        Begin::Snapshot => resume::resume(shared, dir, &*opening.disk),
+        Begin::Snapshot => resume::resume(shared, dir, &opening.disk),
         Begin::WholeLog | Begin::WithoutCaches => None,
     };
     let mut position = None;
@@ -92,10 +94,13 @@ pub fn recover(
             return Err(JournalError::Storage(why));
         }
         // A log without a valid record gets a new id, and has no request ids.
-        ids = Ids::new(Runs::open(&index_dir(dir), log_id, &[]).map_err(|e| storage(dir, &e))?);
+        ids = Ids::new(
+            Runs::open(Arc::clone(&opening.disk), &index_dir(dir), log_id, &[])
+                .map_err(|e| storage(dir, &e))?,
+        );
     }
     AtomicU64::store(&counters.replayed, bytes, Ordering::Relaxed);
-    Ok(Recovered { log, replica, journals, ids, replayed: bytes })
+    Ok(Recovered { log, replica, journals, ids, replayed: bytes, resumed: position.is_some() })
 }
 
 fn storage(dir: &Path, error: &std::io::Error) -> JournalError {
@@ -110,9 +115,12 @@ fn from_nothing<'s>(
     filed: bool,
 ) -> std::io::Result<Replay<'s>> {
     let runs = if filed {
-        forget(dir)?;
+        let disk = &opening.disk;
+        let log_id = log::id_of(dir, &**disk)?.unwrap_or_default();
+        forget(&**disk, dir)?;
         shared.keeper.trust();
-        Runs::open(&index_dir(dir), log::id_of(dir, &*opening.disk).unwrap_or_default(), &[])?
+        shared.pages.create(&**disk, dir)?;
+        Runs::open(Arc::clone(disk), &index_dir(dir), log_id, &[])?
     } else {
         Runs::in_memory()
     };
@@ -161,6 +169,9 @@ impl Replay<'_> {
             self.ids.freeze();
             self.ids.runs().settle().map_err(|e| format!("its request ids cannot be filed: {e}"))?;
             self.ids.runs().remove_strays();
+            let whole: Vec<_> = self.journals.iter().map(|j| (Arc::clone(j), j.size())).collect();
+            let spilled = self.shared.spill(u64::MAX, &whole);
+            spilled.map_err(|e| format!("the places of batches cannot be filed: {e}"))?;
         }
         fault.map_or(Ok(()), Err)
     }

@@ -1,6 +1,6 @@
 //! A start from the snapshot: taken only if all of it agrees with the log it was made from.
 
-use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use super::replica::Replica;
 use super::snapshot::{JournalState, Position, Snapshot, TreeState};
 use super::snapshots::{index_dir, snapshot_path};
 use super::state::{Batch, Journal, Seal, Shared};
+use super::stream;
 use super::tiles::Tree;
 use super::tree::{CompactRange, leaf_hash};
 use crate::digest::Digest;
@@ -31,10 +32,14 @@ pub struct Restored {
 
 /// Loads the snapshot of `dir` into `shared`; `None`, with a note and nothing changed, if there is none
 /// that holds.
-pub fn resume(shared: &Arc<Shared>, dir: &Path, disk: &dyn Disk) -> Option<Restored> {
+pub fn resume(shared: &Arc<Shared>, dir: &Path, disk: &Arc<dyn Disk>) -> Option<Restored> {
     let path = snapshot_path(dir);
-    let bytes = fs::read(&path).ok()?;
-    match attempt(shared, dir, disk, &bytes) {
+    let read = stream::read(&**disk, &path);
+    if read.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+        return None;
+    }
+    let attempted = read.map_err(|e| e.to_string()).and_then(|bytes| attempt(shared, dir, disk, &bytes));
+    match attempted {
         Ok(restored) => Some(restored),
         Err(why) => {
             shared.root.restore(&TreeState::default());
@@ -45,12 +50,12 @@ pub fn resume(shared: &Arc<Shared>, dir: &Path, disk: &dyn Disk) -> Option<Resto
     }
 }
 
-fn attempt(shared: &Arc<Shared>, dir: &Path, disk: &dyn Disk, bytes: &[u8]) -> Result<Restored, String> {
+fn attempt(shared: &Arc<Shared>, dir: &Path, disk: &Arc<dyn Disk>, bytes: &[u8]) -> Result<Restored, String> {
     let snapshot = Snapshot::decode(bytes).ok_or("it is damaged or of another version")?;
     if snapshot.site != shared.site {
         return Err(format!("it is of {:?}, this service is {:?}", snapshot.site, shared.site));
     }
-    if !log::holds(dir, disk, &snapshot.position) {
+    if !log::holds(dir, &**disk, &snapshot.position) {
         return Err("the log has another record where it was taken".into());
     }
     let root = grow(&shared.root, &snapshot.root)?;
@@ -64,10 +69,13 @@ fn attempt(shared: &Arc<Shared>, dir: &Path, disk: &dyn Disk, bytes: &[u8]) -> R
         journals.push(journal(shared, journals.len() as u32, state, &mut replica)?);
     }
     let log_id = snapshot.position.log_id;
-    let runs = Runs::open(&index_dir(dir), log_id, &snapshot.runs)
+    let runs = Runs::open(Arc::clone(disk), &index_dir(dir), log_id, &snapshot.runs)
         .map_err(|e| format!("its request-id index is damaged or missing: {e}"))?;
+    // Nothing may fail after this.
+    let pages = shared.pages.open(&**disk, dir, snapshot.pages_end);
+    pages.map_err(|e| format!("its file of places is missing or short: {e}"))?;
     for (journal, state) in journals.iter().zip(snapshot.journals) {
-        shared.advance(state.batches.last().map_or(i64::MIN, |batch| batch.time));
+        shared.advance(state.batches.tail.last().map_or(i64::MIN, |batch| batch.time));
         journal.restore(state.batches);
         shared.add(Arc::clone(journal));
     }
@@ -92,7 +100,7 @@ fn journal(
     replica: &mut Replica,
 ) -> Result<Arc<Journal>, String> {
     let journal = opened(shared, number, &state.name, &state.institution, &state.charter)?;
-    let last = state.batches.last().ok_or_else(|| format!("{} has no batch", state.name))?;
+    let last = state.batches.tail.last().ok_or_else(|| format!("{} has no batch", state.name))?;
     if last.end() != state.tree.size {
         return Err(format!("the tree of {} has another size than its batches", state.name));
     }
@@ -119,7 +127,7 @@ fn head_holds(shared: &Shared, journal: &Journal, last: &Batch, tree: &CompactRa
 
 /// The note of the newest seal, from the log.
 fn newest_seal(shared: &Shared, snapshot: &Snapshot) -> Result<Option<Arc<Seal>>, String> {
-    let Some(at) = snapshot.seals.last() else { return Ok(None) };
+    let Some(at) = snapshot.seals.tail.last() else { return Ok(None) };
     let bytes = shared.read(at.place, at.offset as usize, at.bytes as usize).map_err(|e| e.to_string())?;
     let note = String::from_utf8(bytes).ok().filter(|note| Digest::of(note.as_bytes()) == at.hash);
     let note = note.ok_or("the newest seal has changed")?;

@@ -3,14 +3,14 @@
 //! A run is a cache of the log: every block read is compared with a hash kept in memory, every hit is
 //! confirmed by the log's own slot, and whatever does not verify is rebuilt from the log.
 
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, SHA256};
 
 use super::RequestId;
+use super::disk::{Access, Disk, DiskFile};
+use super::stream::Stream;
 use crate::digest::Digest;
 
 /// First bytes of the file; the last of them is the version.
@@ -159,7 +159,7 @@ pub struct Run {
     /// Number in its name.
     pub number: u64,
     path: PathBuf,
-    file: File,
+    file: Box<dyn DiskFile>,
     table: Table,
 }
 
@@ -170,11 +170,17 @@ pub fn run_path(dir: &Path, number: u64) -> PathBuf {
 
 impl Run {
     /// Opens a run and checks all of it.
-    pub fn open(dir: &Path, number: u64, log_id: &[u8; 16], hash: &Digest) -> io::Result<Run> {
+    pub fn open(
+        disk: &dyn Disk,
+        dir: &Path,
+        number: u64,
+        log_id: &[u8; 16],
+        hash: &Digest,
+    ) -> io::Result<Run> {
         let path = run_path(dir, number);
-        let file = File::open(&path)?;
-        let length = file.metadata()?.len();
-        let table = check(io::BufReader::with_capacity(1 << 18, &file), length)?;
+        let file = disk.open(&path, Access::Read)?;
+        let length = file.len()?;
+        let table = check(io::BufReader::with_capacity(1 << 18, Stream::new(&*file, length)), length)?;
         if table.log_id != *log_id || table.hash != *hash {
             return Err(wrong("it is another run than the snapshot names"));
         }
@@ -183,6 +189,7 @@ impl Run {
 
     /// Writes `count` items in order of their keys; durable under its name when this returns.
     pub fn write(
+        disk: &dyn Disk,
         dir: &Path,
         number: u64,
         log_id: &[u8; 16],
@@ -191,11 +198,11 @@ impl Run {
     ) -> io::Result<Run> {
         let path = run_path(dir, number);
         let fresh = path.with_extension("new");
-        let made = fill(&fresh, log_id, count, items);
-        let table = made.inspect_err(|_| drop(fs::remove_file(&fresh)))?;
-        fs::rename(&fresh, &path)?;
-        File::open(dir)?.sync_all()?;
-        let file = File::open(&path)?;
+        let made = fill(disk, &fresh, log_id, count, items);
+        let table = made.inspect_err(|_| drop(disk.remove(&fresh)))?;
+        disk.rename(&fresh, &path)?;
+        disk.sync_dir(dir)?;
+        let file = disk.open(&path, Access::Read)?;
         Ok(Run { number, path, file, table })
     }
 
@@ -261,13 +268,14 @@ impl Run {
 }
 
 fn fill(
+    disk: &dyn Disk,
     path: &Path,
     log_id: &[u8; 16],
     count: u64,
     items: impl Iterator<Item = io::Result<(u64, u64)>>,
 ) -> io::Result<Table> {
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    let mut out = BufWriter::with_capacity(1 << 18, file);
+    let file = disk.open(path, Access::Create)?;
+    let mut out = BufWriter::with_capacity(1 << 18, Stream::new(&*file, 0));
     let mut filter = Filter(vec![0; Filter::bytes_for(count)]);
     let mut header = [0; HEADER];
     header[..8].copy_from_slice(MAGIC);
@@ -295,6 +303,8 @@ fn fill(
     out.write_all(&filter.0)?;
     let table = whole.table(count, filter);
     out.write_all(table.hash.as_bytes())?;
-    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    out.flush()?;
+    drop(out);
+    file.sync_all()?;
     Ok(table)
 }

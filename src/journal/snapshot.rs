@@ -4,11 +4,12 @@
 //! loads it compares it with the log, and without it the whole log is replayed.
 
 use super::log::Place;
+use super::shelf::{Item, PAGE, Page, Shelved};
 use super::state::Batch;
 use crate::digest::Digest;
 
 /// First bytes of the file; the last of them is the version.
-const MAGIC: &[u8; 8] = b"pchtsnp\x01";
+const MAGIC: &[u8; 8] = b"pchtsnp\x02";
 
 /// The log after its last record within the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -46,11 +47,11 @@ pub struct JournalState {
     /// Its tree.
     pub tree: TreeState,
     /// Where its batches stand.
-    pub batches: Vec<Batch>,
+    pub batches: Shelved<Batch>,
 }
 
 /// Where a seal stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SealState {
     /// Root-log leaves it covers.
     pub root_size: u64,
@@ -82,11 +83,13 @@ pub struct Snapshot {
     /// Root-log states no seal covers yet.
     pub unsealed: Vec<(u64, Digest)>,
     /// All seals, oldest first.
-    pub seals: Vec<SealState>,
+    pub seals: Shelved<SealState>,
     /// Sizes and roots of signed heads that gap records gave up.
     pub abandoned: Vec<(u64, Digest)>,
     /// Journals by number.
     pub journals: Vec<JournalState>,
+    /// Bytes of the file of pages that the lists above rely on.
+    pub pages_end: u64,
     /// Runs of the request-id index that cover every id up to here: number and hash.
     pub runs: Vec<(u64, Digest)>,
 }
@@ -107,23 +110,26 @@ impl Snapshot {
         out.digest(&self.after);
         out.long(self.sealed);
         out.pairs(&self.unsealed);
-        out.long(self.seals.len() as u64);
-        for seal in &self.seals {
-            out.long(seal.root_size);
-            out.place(seal.place);
-            out.word(seal.offset);
-            out.word(seal.bytes);
-            out.digest(&seal.hash);
-        }
+        out.shelved(&self.seals);
         out.pairs(&self.abandoned);
         out.long(self.journals.len() as u64);
         for journal in &self.journals {
             out.journal(journal);
         }
+        out.long(self.pages_end);
         out.pairs(&self.runs);
         let hash = Digest::of(&out.0);
         out.digest(&hash);
         out.0
+    }
+
+    /// Whether every page lies in the part of the file it relies on.
+    fn pages_lie_within(&self) -> bool {
+        fn ends<T: Item>(shelved: &Shelved<T>) -> impl Iterator<Item = Option<u64>> {
+            shelved.pages.iter().map(|page| page.offset.checked_add((PAGE * T::BYTES) as u64))
+        }
+        let ends_of_batches = self.journals.iter().flat_map(|journal| ends(&journal.batches));
+        ends(&self.seals).chain(ends_of_batches).all(|end| end.is_some_and(|end| end <= self.pages_end))
     }
 
     /// Reads a file back; `None` unless it is whole, of this version, and its hash right.
@@ -146,12 +152,13 @@ impl Snapshot {
             after: input.digest()?,
             sealed: input.long()?,
             unsealed: input.many(40, In::pair)?,
-            seals: input.many(56, In::seal)?,
+            seals: input.shelved()?,
             abandoned: input.many(40, In::pair)?,
-            journals: input.many(36, In::journal)?,
+            journals: input.many(48, In::journal)?,
+            pages_end: input.long()?,
             runs: input.many(40, In::pair)?,
         };
-        input.0.is_empty().then_some(snapshot)
+        (input.0.is_empty() && snapshot.pages_lie_within()).then_some(snapshot)
     }
 }
 
@@ -191,17 +198,17 @@ impl Out {
         self.text(&journal.institution);
         self.text(&journal.charter);
         self.tree(&journal.tree);
-        self.long(journal.batches.len() as u64);
-        for batch in &journal.batches {
-            self.long(batch.first);
-            self.long(batch.time as u64);
-            self.long(batch.root_index);
-            self.place(batch.place);
-            self.word(batch.section);
-            self.word(batch.count);
-            self.word(batch.bound);
-            self.word(u32::from(batch.head_bytes) << 16 | u32::from(batch.kind));
+        self.shelved(&journal.batches);
+    }
+    fn shelved<T: Item>(&mut self, shelved: &Shelved<T>) {
+        self.long(shelved.pages.len() as u64);
+        for page in &shelved.pages {
+            page.first.encode(&mut self.0);
+            self.long(page.offset);
+            self.digest(&page.hash);
         }
+        self.long(shelved.tail.len() as u64);
+        shelved.tail.iter().for_each(|item| item.encode(&mut self.0));
     }
 }
 
@@ -252,9 +259,17 @@ impl In<'_> {
         }
         Some(TreeState { size, edges })
     }
-    fn seal(&mut self) -> Option<SealState> {
-        let (root_size, place) = (self.long()?, self.place()?);
-        Some(SealState { root_size, place, offset: self.word()?, bytes: self.word()?, hash: self.digest()? })
+    fn item<T: Item>(&mut self) -> Option<T> {
+        let (item, rest) = self.0.split_at_checked(T::BYTES)?;
+        self.0 = rest;
+        T::decode(item)
+    }
+    fn shelved<T: Item>(&mut self) -> Option<Shelved<T>> {
+        let page = |input: &mut Self| {
+            Some(Page { first: input.item()?, offset: input.long()?, hash: input.digest()? })
+        };
+        let pages = self.many(T::BYTES + 40, page)?;
+        Some(Shelved { pages, tail: self.many(T::BYTES, In::item)? })
     }
     fn journal(&mut self) -> Option<JournalState> {
         Some(JournalState {
@@ -262,16 +277,56 @@ impl In<'_> {
             institution: self.text()?,
             charter: self.text()?,
             tree: self.tree()?,
-            batches: self.many(48, In::batch)?,
+            batches: self.shelved()?,
         })
     }
-    fn batch(&mut self) -> Option<Batch> {
+}
+
+impl Item for Batch {
+    const BYTES: usize = 48;
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        for long in [self.first, self.time as u64, self.root_index] {
+            out.extend_from_slice(&long.to_be_bytes());
+        }
+        let kind = u32::from(self.head_bytes) << 16 | u32::from(self.kind);
+        for word in [self.place.segment, self.place.offset, self.section, self.count, self.bound, kind] {
+            out.extend_from_slice(&word.to_be_bytes());
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Batch> {
+        let mut input = In(bytes);
         let (first, time, root_index, place) =
-            (self.long()?, self.long()? as i64, self.long()?, self.place()?);
-        let (section, count, bound, last) = (self.word()?, self.word()?, self.word()?, self.word()?);
+            (input.long()?, input.long()? as i64, input.long()?, input.place()?);
+        let (section, count, bound, last) = (input.word()?, input.word()?, input.word()?, input.word()?);
         let (head_bytes, kind) = ((last >> 16) as u16, last as u16);
         // Sums over these must not overflow later.
         first.checked_add(u64::from(count))?;
         Some(Batch { first, time, root_index, place, section, count, bound, head_bytes, kind })
+    }
+}
+
+impl Item for SealState {
+    const BYTES: usize = 56;
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.root_size.to_be_bytes());
+        for word in [self.place.segment, self.place.offset, self.offset, self.bytes] {
+            out.extend_from_slice(&word.to_be_bytes());
+        }
+        out.extend_from_slice(self.hash.as_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Option<SealState> {
+        let mut input = In(bytes);
+        let (root_size, place) = (input.long()?, input.place()?);
+        Some(SealState {
+            root_size,
+            place,
+            offset: input.word()?,
+            bytes: input.word()?,
+            hash: input.digest()?,
+        })
     }
 }

@@ -3,9 +3,7 @@
 //! The sequencer only tells it sizes ([`Cut`]); trees and batch lists grow at their ends alone, so the
 //! thread reads the state of that moment from what the journal has become since.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,9 +11,11 @@ use std::sync::mpsc::{self, SyncSender};
 use std::thread::JoinHandle;
 
 use super::JournalError;
-use super::index::{Ids, RECENT_IDS};
+use super::disk::Disk;
+use super::index::{Ids, RECENT_IDS, Runs};
 use super::snapshot::{JournalState, Position, Snapshot};
 use super::state::{Journal, Shared};
+use super::stream;
 use crate::digest::Digest;
 use crate::institution::InstitutionId;
 
@@ -52,10 +52,30 @@ pub fn index_dir(dir: &Path) -> PathBuf {
     dir.join("ids")
 }
 
+/// Writes snapshots of one journal directory.
+pub struct Writer {
+    /// What readers see.
+    pub shared: Arc<Shared>,
+    /// Runs of the index.
+    pub runs: Arc<Runs>,
+    /// The file system.
+    pub disk: Arc<dyn Disk>,
+    /// The directory.
+    pub dir: PathBuf,
+}
+
+/// Who does it.
+enum Way {
+    Never,
+    /// The caller.
+    Here(Writer),
+    /// A thread, which ends when the sender is gone.
+    Beside(Option<SyncSender<Cut>>, Option<JoinHandle<()>>),
+}
+
 /// The sequencer's handle: decides when, and freezes the index at that moment.
 pub struct Snapshots {
-    cuts: Option<SyncSender<Cut>>,
-    thread: Option<JoinHandle<()>>,
+    way: Way,
     busy: Arc<AtomicBool>,
     every_bytes: u64,
     recent_ids: usize,
@@ -63,44 +83,39 @@ pub struct Snapshots {
 }
 
 impl Snapshots {
-    /// Starts the thread for the journal directory `dir`; `since`: bytes of log after the last snapshot.
-    pub fn start(
-        shared: &Arc<Shared>,
-        ids: &Ids,
-        dir: &Path,
-        every_bytes: u64,
-        since: u64,
-    ) -> io::Result<Snapshots> {
+    /// Starts the thread; `since`: bytes of log after the last snapshot.
+    pub fn start(writer: Writer, every_bytes: u64, since: u64) -> io::Result<Snapshots> {
         let (cuts, inbox) = mpsc::sync_channel::<Cut>(1);
-        let (shared, runs, dir) = (Arc::clone(shared), Arc::clone(ids.runs()), dir.to_owned());
         let busy = Arc::new(AtomicBool::new(false));
         let working = Arc::clone(&busy);
         let work = move || {
             while let Ok(cut) = inbox.recv() {
-                if let Err(error) = runs.settle().and_then(|named| take(&shared, &dir, &cut, named)) {
-                    tracing::warn!(%error, "no snapshot was written; the next start replays more of the log");
-                } else {
-                    runs.remove_strays();
-                }
+                writer.write(&cut);
                 working.store(false, Ordering::Release);
             }
         };
         let thread = std::thread::Builder::new().name("journal-snapshots".into()).spawn(work)?;
-        let (cuts, thread) = (Some(cuts), Some(thread));
-        Ok(Snapshots { cuts, thread, busy, every_bytes, recent_ids: RECENT_IDS, since })
+        let way = Way::Beside(Some(cuts), Some(thread));
+        Ok(Snapshots { way, busy, every_bytes, recent_ids: RECENT_IDS, since })
+    }
+
+    /// Without a thread.
+    pub fn here(writer: Writer, every_bytes: u64, since: u64) -> Snapshots {
+        let (way, busy) = (Way::Here(writer), Arc::default());
+        Snapshots { way, busy, every_bytes, recent_ids: RECENT_IDS, since }
     }
 
     /// Never takes one.
     pub fn never() -> Snapshots {
-        let busy = Arc::default();
-        let (every_bytes, recent_ids) = (u64::MAX, usize::MAX);
-        Snapshots { cuts: None, thread: None, busy, every_bytes, recent_ids, since: 0 }
+        let (way, busy) = (Way::Never, Arc::default());
+        Snapshots { way, busy, every_bytes: u64::MAX, recent_ids: usize::MAX, since: 0 }
     }
 
     /// After a record of `bytes`: takes a snapshot if it is time and the thread is free.
     pub fn after_record(&mut self, bytes: u64, ids: &mut Ids, cut: impl FnOnce() -> Cut) {
         self.since += bytes;
-        if self.cuts.is_none() || self.since < self.every_bytes && ids.recent() < self.recent_ids {
+        let due = self.since >= self.every_bytes || ids.recent() >= self.recent_ids;
+        if matches!(self.way, Way::Never) || !due {
             return;
         }
         // Memory is bounded: far behind, the sequencer waits for the disk.
@@ -112,17 +127,23 @@ impl Snapshots {
     fn order(&mut self, ids: &mut Ids, cut: Cut) {
         // First the ids, so that the runs the thread writes cover the cut.
         ids.freeze();
-        self.busy.store(true, Ordering::Release);
         self.since = 0;
-        if let Some(cuts) = &self.cuts {
-            // Without the thread there are no snapshots: the ids stay in memory, the log has everything.
-            let _ = cuts.send(cut);
+        match &self.way {
+            Way::Never => {}
+            Way::Here(writer) => writer.write(&cut),
+            Way::Beside(cuts, _) => {
+                self.busy.store(true, Ordering::Release);
+                // Without the thread there are no snapshots: the ids stay in memory, the log has everything.
+                if let Some(cuts) = cuts {
+                    let _ = cuts.send(cut);
+                }
+            }
         }
     }
 
     /// A clean stop: one more snapshot if it spares the next start some work; ends the thread.
     pub fn stop(mut self, ids: &mut Ids, cut: impl FnOnce() -> Cut) {
-        if self.cuts.is_some() && self.since > 0 && self.since >= self.every_bytes / AT_STOP {
+        if !matches!(self.way, Way::Never) && self.since > 0 && self.since >= self.every_bytes / AT_STOP {
             self.order(ids, cut());
         }
     }
@@ -130,59 +151,69 @@ impl Snapshots {
 
 impl Drop for Snapshots {
     fn drop(&mut self) {
-        self.cuts = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        if let Way::Beside(cuts, thread) = &mut self.way {
+            *cuts = None;
+            if let Some(thread) = thread.take() {
+                let _ = thread.join();
+            }
         }
     }
 }
 
-/// Reads the state at the cut from what has grown since, and puts it under the snapshot's name.
-fn take(shared: &Shared, dir: &Path, cut: &Cut, runs: Vec<(u64, Digest)>) -> io::Result<()> {
-    let other = |e: JournalError| io::Error::other(e.to_string());
-    let mut snapshot = Snapshot {
-        site: shared.site.clone(),
-        position: cut.position.clone(),
-        root: shared.root.state(cut.root.0).map_err(other)?,
-        root_hash: cut.root.1,
-        after: cut.after,
-        sealed: cut.sealed,
-        unsealed: cut.unsealed.clone(),
-        seals: shared.seals_within(cut.sealed),
-        abandoned: cut.abandoned.clone(),
-        journals: Vec::with_capacity(cut.journals.len()),
-        runs,
-    };
-    for (journal, size) in &cut.journals {
-        snapshot.journals.push(JournalState {
-            name: journal.name.as_str().to_owned(),
-            institution: journal.institution.as_ref().map_or("", InstitutionId::as_str).to_owned(),
-            charter: journal.charter.clone(),
-            tree: journal.tree.state(*size).map_err(other)?,
-            batches: journal.batches_within(*size),
-        });
+impl Writer {
+    fn write(&self, cut: &Cut) {
+        match self.runs.settle().and_then(|runs| self.take(cut, runs)) {
+            Ok(()) => {
+                self.shared.counters.snapshots.fetch_add(1, Ordering::Relaxed);
+                self.runs.remove_strays();
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no snapshot was written; the next start replays more of the log");
+            }
+        }
     }
-    // Tiles up to the cut must be on the medium before a file says that nothing makes them again.
-    shared.keeper.settle(&shared.tiles_dir)?;
-    store(dir, &snapshot.encode())?;
-    if shared.keeper.distrusted() { forget(dir) } else { Ok(()) }
-}
 
-/// Durable under its name, or not there at all.
-fn store(dir: &Path, bytes: &[u8]) -> io::Result<()> {
-    let path = snapshot_path(dir);
-    let fresh = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&fresh, &path)?;
-    File::open(dir)?.sync_all()
+    /// Reads the state at the cut from what has grown since, and puts it under the snapshot's name.
+    fn take(&self, cut: &Cut, runs: Vec<(u64, Digest)>) -> io::Result<()> {
+        let Writer { shared, disk, dir, .. } = self;
+        let other = |e: JournalError| io::Error::other(e.to_string());
+        // Places and tiles up to the cut must be on the medium before a file says that nothing makes
+        // them again.
+        shared.spill(cut.sealed, &cut.journals)?;
+        shared.pages.sync()?;
+        shared.keeper.settle(&**disk, &shared.tiles_dir)?;
+        let mut snapshot = Snapshot {
+            site: shared.site.clone(),
+            position: cut.position.clone(),
+            root: shared.root.state(cut.root.0).map_err(other)?,
+            root_hash: cut.root.1,
+            after: cut.after,
+            sealed: cut.sealed,
+            unsealed: cut.unsealed.clone(),
+            seals: shared.seals_within(cut.sealed),
+            abandoned: cut.abandoned.clone(),
+            journals: Vec::with_capacity(cut.journals.len()),
+            pages_end: shared.pages.end(),
+            runs,
+        };
+        for (journal, size) in &cut.journals {
+            snapshot.journals.push(JournalState {
+                name: journal.name.as_str().to_owned(),
+                institution: journal.institution.as_ref().map_or("", InstitutionId::as_str).to_owned(),
+                charter: journal.charter.clone(),
+                tree: journal.tree.state(*size).map_err(other)?,
+                batches: journal.batches_within(*size),
+            });
+        }
+        stream::replace(&**disk, dir, &snapshot_path(dir), &snapshot.encode())?;
+        if shared.keeper.distrusted() { forget(&**disk, dir) } else { Ok(()) }
+    }
 }
 
 /// Removes the snapshot: the next start replays the whole log and makes every cache again.
-pub fn forget(dir: &Path) -> io::Result<()> {
-    match fs::remove_file(snapshot_path(dir)) {
+pub fn forget(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    match disk.remove(&snapshot_path(dir)) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => File::open(dir)?.sync_all(),
+        _ => disk.sync_dir(dir),
     }
 }

@@ -1,9 +1,11 @@
 //! Staging: what a command adds to the batch being built, and how a refused one is taken out again.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::batch::{Line, Open, Sequencer, Staged, Stamp};
 use super::entry::EntryKind;
+use super::lookup::Lookup;
 use super::queue::{Command, Placed, Positions};
 use super::record::{self, SLOT_BYTES};
 use super::state::{Journal, Shared};
@@ -150,9 +152,19 @@ impl Sequencer {
         open: &mut Open,
     ) -> Result<u64, JournalError> {
         let line = &mut self.lines[number];
-        let confirm = |seq| Ok(slot_at(&self.shared, line, seq, open)?.is_some_and(|slot| slot.0 == id));
+        let in_log = Cell::new(false);
+        let confirm = |seq| {
+            let slot = slot_at(&self.shared, line, seq, open).inspect_err(|_| in_log.set(true));
+            Ok(slot?.is_some_and(|slot| slot.0 == id))
+        };
         let known = self.ids.find(number as u32, id, confirm);
-        let Some(seq) = known.inspect_err(|_| self.shared.keeper.distrust())? else {
+        // What is wrong in the index is made again by the next start; what is wrong in the log is not.
+        let Some(seq) = known.inspect_err(|_| {
+            if !in_log.get() {
+                self.shared.keeper.distrust()
+            }
+        })?
+        else {
             let seq = line.next;
             self.ids.insert(number as u32, id, seq);
             line.next += 1;
@@ -201,13 +213,15 @@ fn slot_at(
     durable_slot(shared, &line.journal, seq)
 }
 
-/// The same of a durable entry alone.
+/// The same of a durable entry alone, compared with the tree: rot must not pass for another id or digest.
 pub(super) fn durable_slot(
     shared: &Shared,
     journal: &Journal,
     seq: u64,
 ) -> Result<Option<(RequestId, Digest)>, JournalError> {
-    let Some((batch, _)) = journal.batch_of(seq) else { return Ok(None) };
-    let offset = batch.slots_offset() + (seq - batch.first) as usize * SLOT_BYTES;
-    Ok(Some(record::slot(&shared.read(batch.place, offset, SLOT_BYTES)?)))
+    if seq >= journal.size() {
+        return Ok(None);
+    }
+    let entry = Lookup(shared).entries(journal, seq, 1)?.pop();
+    Ok(entry.map(|entry| (entry.request_id, entry.digest)))
 }

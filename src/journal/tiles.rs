@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::JournalError;
+use super::disk::Disk;
 use super::snapshot::TreeState;
 use super::snapshots::forget;
 use super::tile_name::groups;
@@ -282,7 +283,7 @@ pub struct Keeper {
     finished: Arc<AtomicU64>,
     /// Set when a cache turned out wrong or could not be written: no snapshot may rely on it.
     distrusted: Arc<AtomicBool>,
-    snapshots: OnceLock<PathBuf>,
+    snapshots: OnceLock<(Arc<dyn Disk>, PathBuf)>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -318,7 +319,7 @@ impl Keeper {
     }
 
     /// Waits until every tile ordered so far is written, and the file system below `dir` durable.
-    pub fn settle(&self, dir: &Path) -> io::Result<()> {
+    pub fn settle(&self, disk: &dyn Disk, dir: &Path) -> io::Result<()> {
         let target = self.ordered.load(Ordering::Relaxed);
         while self.finished.load(Ordering::Acquire) < target {
             let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
@@ -331,23 +332,19 @@ impl Keeper {
         if self.distrusted() {
             return Err(io::Error::other("a tile or the index is wrong or unwritten"));
         }
-        match fs::File::open(dir) {
-            // No tile is full yet.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            opened => Ok(rustix::fs::syncfs(opened?)?),
-        }
+        disk.sync_tree(dir)
     }
 
     /// Where snapshots lie that rely on the tiles.
-    pub fn snapshots_in(&self, dir: PathBuf) {
-        let _ = self.snapshots.set(dir);
+    pub fn snapshots_in(&self, disk: Arc<dyn Disk>, dir: PathBuf) {
+        let _ = self.snapshots.set((disk, dir));
     }
 
     /// A cache turned out wrong: the next start must replay the whole log, which makes them all again.
     pub fn distrust(&self) {
         self.distrusted.store(true, Ordering::Release);
-        if let Some(dir) = self.snapshots.get()
-            && let Err(error) = forget(dir)
+        if let Some((disk, dir)) = self.snapshots.get()
+            && let Err(error) = forget(&**disk, dir)
         {
             tracing::warn!(%error, dir = %dir.display(), "remove snapshot.bin there: it relies on damaged files");
         }

@@ -127,6 +127,9 @@ impl Disk for Crooked {
             _ => self.disk.sync_dir(dir),
         }
     }
+    fn sync_tree(&self, dir: &Path) -> io::Result<()> {
+        self.disk.sync_tree(dir)
+    }
     fn space(&self, dir: &Path) -> Option<(u64, u64)> {
         self.disk.space(dir)
     }
@@ -284,7 +287,7 @@ planted! {
     writing_over_an_acknowledged_record_is_caught: WrittenOver, "does not match its hash";
     not_reading_back_what_was_written_is_caught: NoReadBack, "does not match its hash";
     not_comparing_the_head_with_its_entries_is_caught: WrongHead, "is not that of the entries";
-    believing_the_cache_after_a_failed_sync_is_caught: CacheBelieved, "lost:";
+    believing_the_cache_after_a_failed_sync_is_caught: CacheBelieved, "lost:", "refused to start without cause";
     leaving_a_torn_tail_in_place_is_caught: TailLeft, "does not match its hash", "no record";
     overlooking_the_newest_segment_is_caught: SegmentOverlooked, "stands elsewhere", "fork:";
 }
