@@ -12,6 +12,8 @@ mod file;
 mod medium;
 #[path = "simulation/planted.rs"]
 mod planted;
+#[path = "simulation/planted_caches.rs"]
+mod planted_caches;
 #[path = "simulation/promises.rs"]
 mod promises;
 #[path = "simulation/requests.rs"]
