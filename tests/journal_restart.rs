@@ -3,6 +3,14 @@
 #[allow(dead_code)]
 #[path = "journal/fixture.rs"]
 mod fixture;
+#[path = "journal_restart/killed.rs"]
+mod killed;
+#[path = "journal_restart/known_heads.rs"]
+mod known_heads;
+#[path = "journal_restart/places.rs"]
+mod places;
+#[path = "journal_restart/reads.rs"]
+mod reads;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -194,32 +194,36 @@ fn damaged(path: &Path, offset: usize, what: &str) -> JournalError {
 }
 
 /// Whether the log in `dir` has the record a snapshot was taken after.
-pub fn holds(dir: &Path, disk: &dyn Disk, position: &Position) -> bool {
-    last_record(disk, &dir.join("segments"), position).is_some()
+pub fn holds(dir: &Path, disk: &dyn Disk, position: &Position) -> io::Result<bool> {
+    last_record(disk, &dir.join("segments"), position).map(|found| found.is_some())
 }
 
 /// That record, read from the medium.
-fn last_record(disk: &dyn Disk, segments: &Path, position: &Position) -> Option<Vec<u8>> {
+fn last_record(disk: &dyn Disk, segments: &Path, position: &Position) -> io::Result<Option<Vec<u8>>> {
     let (segment, offset) = (u64::from(position.last.0), u64::from(position.last.1));
-    let file = disk.open(&segment_path(segments, segment), Access::Read).ok()?;
-    file.forget_cache().ok()?;
+    let file = match disk.open(&segment_path(segments, segment), Access::Read) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    file.forget_cache()?;
+    let length = file.len()?;
     let mut header = [0; HEADER_BYTES];
-    file.read_exact_at(&mut header, offset).ok()?;
-    let header = Header::decode(&header).ok()?;
-    let length = file.len().ok()?;
+    if offset + HEADER_BYTES as u64 > length {
+        return Ok(None);
+    }
+    file.read_exact_at(&mut header, offset)?;
+    let Ok(header) = Header::decode(&header) else { return Ok(None) };
     let total = header.total();
     if offset + total as u64 > length {
-        return None;
+        return Ok(None);
     }
     let mut bytes = vec![0; total];
-    file.read_exact_at(&mut bytes, offset).ok()?;
-    let record = Record::decode(&bytes).ok()?;
-    let same = record.hash == position.previous
-        && header.log_id == position.log_id
+    file.read_exact_at(&mut bytes, offset)?;
+    let same = header.log_id == position.log_id
         && header.epoch == position.epoch
-        && header.number.checked_add(1) == Some(position.number);
-    drop(record);
-    same.then_some(bytes)
+        && header.number.checked_add(1) == Some(position.number)
+        && Record::decode(&bytes).is_ok_and(|record| record.hash == position.previous);
+    Ok(same.then_some(bytes))
 }
 
 /// A pass over all segments.
@@ -292,8 +296,10 @@ impl<'d> Scan<'d> {
     /// Goes on after the last record of a snapshot, which must stand where it says ([`holds`]).
     fn resume(&mut self, position: &Position) -> Result<(), JournalError> {
         let (segment, offset) = (u64::from(position.last.0), position.last.1 as usize);
+        let path = segment_path(self.dir, segment);
         let bytes = last_record(self.disk, self.dir, position)
-            .ok_or_else(|| damaged(&segment_path(self.dir, segment), offset, "the record has changed"))?;
+            .map_err(|e| JournalError::Storage(format!("{}: {e}", path.display())))?
+            .ok_or_else(|| damaged(&path, offset, "the record has changed"))?;
         (self.log_id, self.epoch) = (Some(position.log_id), position.epoch);
         (self.number, self.previous) = (position.number, position.previous);
         (self.segment, self.offset) = (segment, offset + bytes.len());

@@ -55,7 +55,8 @@ fn attempt(shared: &Arc<Shared>, dir: &Path, disk: &Arc<dyn Disk>, bytes: &[u8])
     if snapshot.site != shared.site {
         return Err(format!("it is of {:?}, this service is {:?}", snapshot.site, shared.site));
     }
-    if !log::holds(dir, &**disk, &snapshot.position) {
+    let held = log::holds(dir, &**disk, &snapshot.position);
+    if !held.map_err(|e| format!("the log cannot be read where it was taken: {e}"))? {
         return Err("the log has another record where it was taken".into());
     }
     let root = grow(&shared.root, &snapshot.root)?;
