@@ -4,6 +4,7 @@
 #[path = "../tests/appliance/mod.rs"]
 #[allow(dead_code, reason = "the tests use more of the fixture than the benchmarks do")]
 mod appliance;
+mod journals;
 mod load;
 mod peers;
 
@@ -46,6 +47,9 @@ fn main() {
                 bench.single_seals(Shape::Connections(64), Some(rate)).await;
                 bench.single_seals(Shape::Streams(4, 32), Some(rate)).await;
             }
+        }
+        if wanted("journals") {
+            journals::thousand(&bench).await;
         }
         // Only when asked for: see `make bench-peers`.
         if named.iter().any(|word| word == "peers") {
@@ -114,6 +118,11 @@ impl Bench {
         );
     }
 
+    /// Other request ids each time: ids seen before would be answered from what is stored.
+    fn next_series(&self) -> u64 {
+        self.series.fetch_add(1, Ordering::Relaxed)
+    }
+
     fn entries_path(&self) -> &'static str {
         format!("/v1/journals/{}/entries", self.appliance.env("PECHAT_JOURNAL")).leak()
     }
@@ -122,8 +131,7 @@ impl Bench {
     /// `rate` so many requests a second are sent, otherwise as many as are answered.
     async fn single_seals(&self, shape: Shape, rate: Option<u32>) -> Measured {
         let path = self.entries_path();
-        // Other request ids each time: ids seen before would be answered from what is stored.
-        let series = self.series.fetch_add(1, Ordering::Relaxed);
+        let series = self.next_series();
         let seal = move |mut connection: Connection, round| async move {
             let body = entries(series, round, 1);
             let (status, _) = connection.post(path, "application/json", body).await;
