@@ -1,23 +1,29 @@
 //! A load generator: keep-alive HTTP/1.1 connections, or streams of HTTP/2 ones, over mutual TLS; as many
 //! requests as the answers allow (closed loop), or so many a second whatever the answers take (open loop).
+//! HTTP/1.1 is spoken by hand: the load shares its processors with the service that is measured.
 
 use std::future::Future;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// A client identity against one server.
 #[derive(Clone)]
 pub struct Peer {
     address: String,
-    tls: tokio_rustls::TlsConnector,
-    h2: tokio_rustls::TlsConnector,
+    tls: TlsConnector,
+    h2: TlsConnector,
 }
 
 impl Peer {
@@ -47,10 +53,8 @@ impl Peer {
     pub async fn connections(&self, count: usize) -> Vec<Connection> {
         let mut open = Vec::new();
         for _ in 0..count {
-            let stream = TokioIo::new(self.greet(&self.tls).await);
-            let (sender, connection) = http1::handshake(stream).await.expect("HTTP handshake");
-            tokio::spawn(connection);
-            open.push(Connection { address: self.address.clone(), sender: Sender::Http1(sender) });
+            let line = Line { stream: self.greet(&self.tls).await, sent: Vec::new(), got: Vec::new() };
+            open.push(Connection { address: self.address.clone(), sender: Sender::Http1(line) });
         }
         open
     }
@@ -71,11 +75,8 @@ impl Peer {
         open
     }
 
-    async fn greet(
-        &self,
-        tls: &tokio_rustls::TlsConnector,
-    ) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
-        let tcp = tokio::net::TcpStream::connect(&self.address).await.expect("connect");
+    async fn greet(&self, tls: &TlsConnector) -> TlsStream<TcpStream> {
+        let tcp = TcpStream::connect(&self.address).await.expect("connect");
         tcp.set_nodelay(true).expect("nodelay");
         let host = self.address.rsplit_once(':').expect("host:port").0.to_owned();
         let name = ServerName::try_from(host).expect("server name");
@@ -84,7 +85,7 @@ impl Peer {
 }
 
 enum Sender {
-    Http1(http1::SendRequest<Full<Bytes>>),
+    Http1(Line),
     Http2(http2::SendRequest<Full<Bytes>>),
 }
 
@@ -97,26 +98,61 @@ pub struct Connection {
 impl Connection {
     /// Posts `body`; the answer's status and bytes.
     pub async fn post(&mut self, path: &str, media_type: &str, body: Bytes) -> (u16, Bytes) {
-        let request = hyper::Request::post(match self.sender {
-            Sender::Http1(_) => path.to_owned(),
-            Sender::Http2(_) => format!("https://{}{path}", self.address),
-        });
-        let body = Full::new(body);
-        let request = request.header("content-type", media_type);
-        let answer = match &mut self.sender {
-            Sender::Http1(sender) => {
-                let request = request.header("host", &self.address).body(body).expect("request");
-                sender.ready().await.expect("open connection");
-                sender.send_request(request).await
-            }
+        match &mut self.sender {
+            Sender::Http1(line) => line.post(&self.address, path, media_type, &body).await,
             Sender::Http2(sender) => {
+                let request = hyper::Request::post(format!("https://{}{path}", self.address))
+                    .header("content-type", media_type)
+                    .body(Full::new(body))
+                    .expect("request");
                 sender.ready().await.expect("open connection");
-                sender.send_request(request.body(body).expect("request")).await
+                let answer = sender.send_request(request).await.expect("answer");
+                let status = answer.status().as_u16();
+                (status, answer.into_body().collect().await.expect("body").to_bytes())
+            }
+        }
+    }
+}
+
+/// A connection of HTTP/1.1 (RFC 9112) to a server whose answers have a Content-Length.
+struct Line {
+    stream: TlsStream<TcpStream>,
+    sent: Vec<u8>,
+    got: Vec<u8>,
+}
+
+impl Line {
+    async fn post(&mut self, host: &str, path: &str, media_type: &str, body: &[u8]) -> (u16, Bytes) {
+        self.sent.clear();
+        let length = body.len();
+        write!(
+            self.sent,
+            "POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: {media_type}\r\ncontent-length: {length}\r\n\r\n"
+        )
+        .expect("request");
+        self.sent.extend_from_slice(body);
+        self.stream.write_all(&self.sent).await.expect("open connection");
+        self.stream.flush().await.expect("open connection");
+        self.got.clear();
+        let head = loop {
+            self.read().await;
+            if let Some(end) = self.got.windows(4).position(|four| four == b"\r\n\r\n") {
+                break end + 4;
             }
         };
-        let answer = answer.expect("answer");
-        let status = answer.status().as_u16();
-        (status, answer.into_body().collect().await.expect("body").to_bytes())
+        let text = std::str::from_utf8(&self.got[..head]).expect("header").to_ascii_lowercase();
+        let status = text.get(9..12).and_then(|digits| digits.parse().ok()).expect("status");
+        let length = text.split("\r\n").find_map(|line| line.strip_prefix("content-length: "));
+        let end = head + length.and_then(|digits| digits.parse::<usize>().ok()).expect("Content-Length");
+        while self.got.len() < end {
+            self.read().await;
+        }
+        (status, Bytes::copy_from_slice(&self.got[head..end]))
+    }
+
+    async fn read(&mut self) {
+        self.got.reserve(8192);
+        assert_ne!(self.stream.read_buf(&mut self.got).await.expect("answer"), 0, "closed before its answer");
     }
 }
 
