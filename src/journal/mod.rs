@@ -392,7 +392,7 @@ impl Journals {
         let journal = self.0.shared.journal(journal.as_str())?;
         let few = || JournalError::NotNow(format!("no checkpoint has {count} cosignatures yet"));
         let (root_size, note) = self.0.witnesses.newest_with(count).ok_or_else(few)?;
-        let seal = state::Seal { root_size, note };
+        let seal = state::Seal { root_size, note: note.into() };
         let (entry, path, proof) = Lookup(&self.0.shared).single_under(&journal, seq, &seal)?;
         Ok(receipt::single_text(&entry, &path, &proof))
     }
@@ -495,7 +495,7 @@ impl Journals {
 
     /// Size and note of the newest sealed root, as it was sealed.
     pub fn newest_root(&self) -> Option<(u64, String)> {
-        self.0.shared.newest_seal().map(|seal| (seal.root_size, seal.note.clone()))
+        self.0.shared.newest_seal().map(|seal| (seal.root_size, seal.note.to_string()))
     }
 
     /// Origin line of the root log.
@@ -643,6 +643,7 @@ pub mod known;
 mod log;
 mod lookup;
 pub mod moment;
+pub mod note;
 pub mod outflow;
 mod published;
 pub mod queue;

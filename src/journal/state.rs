@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use super::entry::journal_id;
 use super::known::{Doubt, Known, KnownHead, Quarantine};
 use super::log::Place;
+use super::note::Note;
 use super::record::{GROUP_FIXED, SECTION_FIXED};
 use super::segments::Segments;
 use super::shelf::{Pages, Shelf, Shelved};
@@ -182,7 +183,7 @@ pub struct Seal {
     /// Root-log leaves it covers.
     pub root_size: u64,
     /// The signed note.
-    pub note: String,
+    pub note: Note,
 }
 
 /// Shared by sequencer, sealer and readers.
@@ -334,7 +335,7 @@ impl Shared {
         let bytes = self.read(place, offset as usize, bytes as usize)?;
         let note = String::from_utf8(bytes).ok().filter(|note| Digest::of(note.as_bytes()) == hash);
         let note = note.ok_or_else(|| JournalError::Damaged(format!("seal at {place:?} has changed")))?;
-        Ok(Arc::new(Seal { root_size, note }))
+        Ok(Arc::new(Seal { root_size, note: note.into() }))
     }
 
     /// The first size of at least `leaves` that a checkpoint of the root log has.

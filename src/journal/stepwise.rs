@@ -155,7 +155,8 @@ impl Stepwise {
     /// Puts a signed and stamped note into the next batch.
     pub fn seal(&mut self, root_size: u64, note: String) -> Pending {
         let (durable, answer) = oneshot::channel();
-        self.work.seal = Some(SealOutcome::Done { seal: Arc::new(Seal { root_size, note }), durable });
+        self.work.seal =
+            Some(SealOutcome::Done { seal: Arc::new(Seal { root_size, note: note.into() }), durable });
         Pending::Sealed(answer)
     }
 
