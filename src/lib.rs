@@ -18,6 +18,7 @@ pub mod commands;
 pub mod config;
 pub mod digest;
 pub mod http;
+pub mod identifier;
 pub mod institution;
 pub mod journal;
 pub mod keys;

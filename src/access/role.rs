@@ -27,6 +27,8 @@ pub enum Action {
     Stamp,
     /// Append to a journal of one's own institution.
     Seal,
+    /// Take register numbers of one's own institution.
+    TakeIdentifiers,
     /// Read receipts, proofs, heads of a journal of one's own institution.
     ReadJournal,
     /// Open a journal for an institution.
@@ -77,7 +79,7 @@ impl Role {
     pub fn may(self, action: Action) -> bool {
         use Action::*;
         match self {
-            Role::RegistryService => matches!(action, Stamp | Seal | ReadJournal),
+            Role::RegistryService => matches!(action, Stamp | Seal | TakeIdentifiers | ReadJournal),
             Role::ControlAdministrator => matches!(
                 action,
                 OpenJournal

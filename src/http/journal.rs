@@ -92,7 +92,7 @@ impl From<HeadProof> for Head {
 #[derive(ToSchema)]
 #[allow(dead_code)] // describes what `entries::parse_entries` reads
 pub struct Entries {
-    /// Of one digest: 32 hex digits or a UUID, unique within the journal.
+    /// Of one digest: 32 hex digits, a UUID or a register number (Annex 3), unique within the journal.
     request_id: Option<String>,
     /// Of one digest: SHA-256, 64 hex digits.
     digest: Option<String>,
@@ -106,7 +106,7 @@ pub struct Entries {
 #[derive(ToSchema)]
 #[allow(dead_code)] // describes what `entries::parse_entries` reads
 pub struct EntryToSeal {
-    /// 32 hex digits or a UUID, unique within the journal.
+    /// 32 hex digits, a UUID or a register number (Annex 3), unique within the journal.
     request_id: String,
     /// SHA-256, 64 hex digits.
     digest: String,

@@ -12,6 +12,7 @@ pub mod document;
 pub mod entries;
 pub mod front;
 pub mod gate;
+pub mod identifier;
 pub mod institution;
 pub mod journal;
 pub mod limit;
@@ -36,6 +37,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::access::{Action, Directory, Role};
 use crate::certificate::Issuer;
 use crate::clock::Clock;
+use crate::identifier::Identifiers;
 use crate::journal::Journals;
 use crate::keys::Keys;
 use crate::timestamp::Authority;
@@ -60,6 +62,8 @@ pub struct App {
     pub issuer: Issuer,
     /// Who is who.
     pub directory: Directory,
+    /// Register numbers.
+    pub identifiers: Identifiers,
     /// Limits, counters and the readiness probe of the listeners.
     pub front: Front,
 }
@@ -101,6 +105,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/journals/{journal}/range", &[ReadJournal]),
     route("GET", "/v1/journals/{journal}/consistency", &[ReadJournal]),
     route("GET", "/v1/journals/{journal}/export", &[ReadJournal]),
+    route("POST", "/v1/identifiers", &[TakeIdentifiers]),
     route("GET", "/v1/checkpoint", &[]),
     route("GET", "/v1/keys/journal-head", &[]),
     route("GET", "/v1/institutions", &[ManageInstitutions, ReadCertificates]),
@@ -126,6 +131,7 @@ fn api_routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Description::openapi())
         .merge(timestamp::routes())
         .merge(journal::routes())
+        .merge(identifier::routes())
         .merge(institution::routes())
         .merge(certificate::routes())
         .merge(status::routes())

@@ -395,6 +395,7 @@ fn refuse_all(work: Work, error: &JournalError) {
             Command::Seal { reply, .. } => drop(reply.send(Err(error.clone()))),
             Command::Record { reply, .. } => drop(reply.send(Err(error.clone()))),
             Command::Create { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Command::Find { reply, .. } => drop(reply.send(Err(error.clone()))),
         }
     }
     if let Some(SealOutcome::Done { durable, .. }) = work.seal {

@@ -1,6 +1,7 @@
 //! Canonical bytes of a journal entry and of the charter that entry 0 commits to.
 
 use crate::digest::{Digest, unhex_into};
+use crate::identifier::Number;
 use crate::journal::{RequestId, checkpoint, tree};
 
 /// Length of every entry, bytes.
@@ -134,8 +135,11 @@ impl Entry {
 }
 
 impl RequestId {
-    /// 32 hex digits, or a UUID (RFC 9562 section 4) of any version.
+    /// 32 hex digits, a UUID (RFC 9562 section 4) of any version, or a register number (Annex 3).
     pub fn parse(text: &str) -> Option<RequestId> {
+        if text.len() == 16 {
+            return Number::parse(text).ok().map(Number::request_id);
+        }
         let mut id = [0; 16];
         if text.len() != 36 {
             return unhex_into(text, &mut id).map(|()| RequestId(id));

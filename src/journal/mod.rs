@@ -61,14 +61,21 @@ pub enum OwnJournal {
     Certificates,
     /// `own.clock`: transitions of the clock.
     Clock,
+    /// `own.identifiers`: runs of register numbers, before they are handed out.
+    Identifiers,
     /// `own.events`: start, stop, officers' acts, journals opened.
     Events,
 }
 
 impl OwnJournal {
     /// All of them.
-    pub const ALL: [OwnJournal; 4] =
-        [OwnJournal::Timestamps, OwnJournal::Certificates, OwnJournal::Clock, OwnJournal::Events];
+    pub const ALL: [OwnJournal; 5] = [
+        OwnJournal::Timestamps,
+        OwnJournal::Certificates,
+        OwnJournal::Clock,
+        OwnJournal::Events,
+        OwnJournal::Identifiers,
+    ];
 
     /// Its journal name.
     pub fn name(self) -> &'static str {
@@ -76,6 +83,7 @@ impl OwnJournal {
             OwnJournal::Timestamps => "own.timestamps",
             OwnJournal::Certificates => "own.certificates",
             OwnJournal::Clock => "own.clock",
+            OwnJournal::Identifiers => "own.identifiers",
             OwnJournal::Events => "own.events",
         }
     }
@@ -323,6 +331,12 @@ impl Journals {
         let journal = self.0.shared.journal(own.name())?;
         let digest = Digest::of(&detail);
         self.ask(|reply| Command::Record { journal, id, detail, digest, reply }).await
+    }
+
+    /// Where the entry with this id stands in an own journal; durable or not there.
+    pub async fn position(&self, own: OwnJournal, id: RequestId) -> Result<Option<u64>, JournalError> {
+        let journal = self.0.shared.journal(own.name())?;
+        self.ask(|reply| Command::Find { journal, id, reply }).await
     }
 
     /// Appends digests; returns when they are durable and sealed. One [`receipt::RangeReceipt`] a

@@ -93,6 +93,15 @@ pub enum Command {
         /// Where the answer goes.
         reply: Reply<Recorded>,
     },
+    /// Where an id stands among the durable entries.
+    Find {
+        /// Which journal.
+        journal: Arc<Journal>,
+        /// The id.
+        id: RequestId,
+        /// Where the answer goes.
+        reply: Reply<Option<u64>>,
+    },
     /// Open a journal, answer when durable.
     Create {
         /// Its name.
@@ -108,7 +117,7 @@ impl Command {
     fn entries(&self) -> usize {
         match self {
             Command::Seal { submissions, .. } => submissions.len(),
-            Command::Record { .. } | Command::Create { .. } => 1,
+            Command::Record { .. } | Command::Create { .. } | Command::Find { .. } => 1,
         }
     }
     fn details(&self) -> usize {

@@ -208,7 +208,8 @@ fn listed(text: &[u8]) -> Result<(RequestId, Digest), String> {
         return Err(format!("it is longer than {MAX_LINE} bytes"));
     }
     let Listed { request_id, digest } = serde_json::from_slice(text).map_err(|e| e.to_string())?;
-    let id = RequestId::parse(&request_id).ok_or("request_id is neither 32 hex digits nor a UUID")?;
+    let id = RequestId::parse(&request_id)
+        .ok_or("request_id is neither 32 hex digits, nor a UUID, nor a register number")?;
     Ok((id, digest))
 }
 

@@ -39,6 +39,11 @@ impl Sequencer {
                     Err(error) => drop(reply.send(Err(error))),
                 }
             }
+            Command::Find { journal, id, reply } => {
+                let size = journal.size();
+                let found = self.lines[journal.number as usize].index.get(&id).copied();
+                let _ = reply.send(Ok(found.filter(|seq| *seq < size)));
+            }
             Command::Create { name, institution, reply } => {
                 let allowed = if institution.is_some() { admission } else { own_admission };
                 match self.stage_create(name, institution, stamp, allowed, open) {

@@ -86,6 +86,11 @@ impl World {
         })
     }
 
+    #[allow(dead_code)] // not every test asks for it
+    pub fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+
     pub fn untrust_clock(&self) {
         let state = ClockState::Untrusted { reason: "step".into(), detail: "it stepped".into() };
         self.hand.set(state, Duration::ZERO);
