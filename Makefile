@@ -9,15 +9,20 @@ DIR ?= demo
 RECORDS ?=
 ONCE ?=
 FUZZ_SECONDS ?= 60
-SOAK_ROUNDS ?= 300
+SOAK_ROUNDS ?= 500
+SOAK_CUTS ?= 20
+SOAK_SCHEDULES ?= 1000000
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PECHAT := $(TARGET)/release/pechat
 
-# command:package, as Debian 12 names them; py.NAME is a module of Python
+# command, file or module:package, as Debian 12 names them; py.NAME is a module of Python, jar.NAME a library of Java
 BUILD_NEEDS := cc:build-essential
-DEMO_NEEDS := softhsm2-util:softhsm2 chronyd:chrony openssl:openssl python3:python3 curl:curl
-TEST_NEEDS := strace:strace osslsigncode:osslsigncode jarsigner:default-jdk-headless systemd-analyze:systemd \
-              py.ensurepip:python3-venv
+DEMO_NEEDS := softhsm2-util:softhsm2 chronyd:chrony openssl:openssl python3:python3 curl:curl \
+              /usr/share/zoneinfo/Europe/Sofia:tzdata
+TEST_NEEDS := strace:strace osslsigncode:osslsigncode go:golang-go \
+              /usr/share/gocode/src/golang.org/x/mod:golang-golang-x-mod-dev jarsigner:default-jdk-headless \
+              jar.bcpkix:libbcpkix-java systemd-analyze:systemd py.ensurepip:python3-venv \
+              xfs_io:xfsprogs mkfs.ext4:e2fsprogs mount:mount
 # Python peers of the interop tests, in a virtual environment of their own
 VENV := $(TARGET)/interop-venv
 PEERS := rfc3161-client==1.0.9 requests pyhanko==0.38.0 pyhanko[async-http] pyhanko-cli
@@ -27,6 +32,8 @@ missing=()
 for need in $(1); do
   have=$${need%%:*}
   case $$have in
+    /*) test -e "$$have" || missing+=("$${need##*:}") ;;
+    jar.*) [[ -e /usr/share/java/$${have#jar.}.jar ]] || missing+=("$${need##*:}") ;;
     py.*) python3 -c "import $${have#py.}" 2>/dev/null || missing+=("$${need##*:}") ;;
     *) PATH="$$PATH:/usr/sbin:/sbin" command -v "$$have" >/dev/null || missing+=("$${need##*:}") ;;
   esac
@@ -42,7 +49,7 @@ if (( $${#missing[@]} )); then
 fi
 endef
 
-.PHONY: help setup setup-demo build demo demo-stop test lint unit interop fuzz deny docs bench soak
+.PHONY: help setup setup-demo build demo demo-stop test lint unit interop fuzz deny docs bench bench-peers soak
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
@@ -111,5 +118,16 @@ bench: ## One line a figure, with limit, ratio and this disk's fsync
 	@cargo build --release --locked -p hsm-test
 	cargo bench --locked --bench appliance
 
-soak: ## SOAK_ROUNDS kill -9 of either process while a register seals
+bench-peers: ## Tessera's POSIX log on the same disk in the same run, ratio to our seals
+	@cargo build --release --locked -p hsm-test
+	program=$$(realpath -m $(TARGET))/peers
+	PATH="$$PATH:/usr/local/go/bin"
+	for go in $$(type -ap go); do
+	  if (cd benches/peers && GOTOOLCHAIN=local $$go build -o "$$program" .); then export PECHAT_PEERS=$$program; break; fi
+	done
+	cargo bench --locked --bench appliance -- peers
+
+soak: ## SOAK_ROUNDS kill -9 of either process, SOAK_CUTS power cuts (as root), SOAK_SCHEDULES simulated crash schedules
 	@PECHAT_CRASH_ROUNDS=$(SOAK_ROUNDS) cargo test --release --locked --test crash -- --nocapture
+	PECHAT_POWER_CUTS=$(SOAK_CUTS) cargo test --release --locked --test powercut -- --nocapture
+	SCHEDULES=$(SOAK_SCHEDULES) cargo test --release --locked --test simulation no_schedule -- --nocapture

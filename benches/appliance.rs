@@ -5,6 +5,7 @@
 #[allow(dead_code, reason = "the tests use more of the fixture than the benchmarks do")]
 mod appliance;
 mod load;
+mod peers;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use appliance::{Appliance, run};
 use bytes::Bytes;
-use load::{Connection, Peer, closed_loop, cpu_time, fsync_p50_us};
+use load::{Connection, Measured, Peer, closed_loop, cpu_time, fsync_p50_us};
 use pechat::digest::{Digest, hex};
 use pechat::journal::verify::{Trust, verify_export};
 
@@ -37,9 +38,16 @@ fn main() {
             bench.tokens().await;
         }
         if wanted("single-seals") {
-            bench.single_seals().await;
+            for connections in [16, 64] {
+                bench.single_seals(connections, connections as u64).await;
+            }
         }
-        if wanted("bulk-digests") {
+        // Only when asked for: see `make bench-peers`.
+        if named.iter().any(|word| word == "peers") {
+            peers::tessera(&bench).await;
+        }
+        // Verification needs a journal worth verifying: of an empty one the fixed costs would be measured.
+        if wanted("bulk-digests") || wanted("verification") {
             bench.bulk_seals().await;
         }
     });
@@ -95,30 +103,24 @@ impl Bench {
     }
 
     /// One digest a request; each answer is a complete receipt. The limit is what one core can sign.
-    async fn single_seals(&self) {
-        for connections in [16, 64] {
-            let path = self.entries_path();
-            let measured = closed_loop(
-                &self.peer,
-                connections,
-                LONG,
-                move |mut connection: Connection, round| async move {
-                    let (status, _) = connection
-                        .post(path, "application/json", entries(connections as u64, round, 1))
-                        .await;
-                    assert_eq!(status, 201);
-                    connection
-                },
-            );
-            let measured = measured.await;
-            let name = format!("single-seals-{connections}-connections");
-            self.print(&name, measured.rate(), "seals/s", self.bare_sign);
-            println!(
-                "bench {name}: receipt p50 {} µs, p99 {} µs",
-                measured.quantile(0.5).as_micros(),
-                measured.quantile(0.99).as_micros()
-            );
-        }
+    /// Another `series` has other request ids: ids seen before would be answered from what is stored.
+    async fn single_seals(&self, connections: usize, series: u64) -> Measured {
+        let path = self.entries_path();
+        let seal = move |mut connection: Connection, round| async move {
+            let body = entries(series, round, 1);
+            let (status, _) = connection.post(path, "application/json", body).await;
+            assert_eq!(status, 201);
+            connection
+        };
+        let measured = closed_loop(&self.peer, connections, LONG, seal).await;
+        let name = format!("single-seals-{connections}-connections");
+        self.print(&name, measured.rate(), "seals/s", self.bare_sign);
+        println!(
+            "bench {name}: receipt p50 {} µs, p99 {} µs",
+            measured.quantile(0.5).as_micros(),
+            measured.quantile(0.99).as_micros()
+        );
+        measured
     }
 
     /// 4,096 digests a request on four connections. The limit is two SHA-256 of an entry's size on one core.

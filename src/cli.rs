@@ -28,8 +28,14 @@ enum Command {
     Verify(commands::verify::VerifyArgs),
     /// Take journals away, verify, compare and reconcile them from an auditor's side.
     Audit(commands::audit::AuditArgs),
+    /// Keep exports provable for decades: RFC 4998 evidence records, their renewal and their check.
+    Evidence(commands::evidence::EvidenceArgs),
+    /// Restore a lost tail of the journals from receipts, on a stopped appliance.
+    Journal(commands::journal::JournalArgs),
     /// Stamp files and seal records from a register's side.
     Client(commands::client::ClientArgs),
+    /// Cosign checkpoints of logs that only ever grow: a C2SP witness that anyone can run.
+    Witness(commands::witness::WitnessArgs),
     /// Say in one screen how a running appliance is.
     Status(commands::status::StatusArgs),
     /// Measure what an appliance depends on and say what to do about each fault.
@@ -47,7 +53,10 @@ pub fn run() -> ExitCode {
         Command::CheckConfig(args) => finish(commands::check_config::run(args)),
         Command::Verify(args) => commands::verify::run(args),
         Command::Audit(args) => commands::audit::run(args),
+        Command::Evidence(args) => commands::evidence::run(args),
+        Command::Journal(args) => commands::journal::run(args),
         Command::Client(args) => commands::client::run(args),
+        Command::Witness(args) => finish(commands::witness::run(args)),
         Command::Status(args) => commands::status::run(args),
         Command::Doctor(args) => commands::doctor::run(args),
         Command::Demo(args) => commands::demo::run(args),

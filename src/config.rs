@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::clock::{ClockConfig, ClockError};
 use crate::http::limit::Limits;
 use crate::identifier::IdentifierSettings;
+use crate::witness::WitnessConfig;
 
 /// Everything `pechat serve`, `signer`, `init`, `status` and `doctor` read.
 #[derive(Debug, Clone, Deserialize)]
@@ -97,6 +98,9 @@ pub struct Hsm {
     /// Sessions and threads.
     #[serde(default = "two")]
     pub workers: usize,
+    /// Whether to sign with copies of the keys in each session.
+    #[serde(default)]
+    pub session_copies: bool,
     /// A PKCS#11 call longer than this means the module hangs, milliseconds.
     #[serde(default = "call_timeout")]
     pub call_timeout_ms: u64,
@@ -133,11 +137,26 @@ impl Default for Timestamp {
 pub struct Journal {
     /// Bytes of one segment, written out ahead.
     pub segment_bytes: u64,
+    /// Who is asked to cosign the root log.
+    pub witness: Vec<WitnessConfig>,
+    /// Hash tiles of institutions' journals on the public listener (`docs/decisions/0012-public-tiles.md`).
+    pub public_tiles: bool,
+    /// Where the newest signed head is published; `head` in the data directory unless set. Best on another
+    /// disk: it must not be restored together with the journal.
+    pub head_file: Option<PathBuf>,
+    /// Copies of that file elsewhere; read at start, never written.
+    pub known_heads: Vec<PathBuf>,
 }
 
 impl Default for Journal {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20 }
+        Self {
+            segment_bytes: 64 << 20,
+            head_file: None,
+            known_heads: Vec::new(),
+            public_tiles: true,
+            witness: Vec::new(),
+        }
     }
 }
 
@@ -218,16 +237,46 @@ impl Config {
             ((1 << 20)..=(4 << 30)).contains(&self.journal.segment_bytes),
             "journal.segment_bytes: 1048576 (1 MiB) to 4294967296 (4 GiB)",
         );
+        must(
+            self.journal.head_file.iter().chain(&self.journal.known_heads).all(|path| path.is_absolute()),
+            "journal.head_file and journal.known_heads: give absolute paths",
+        );
+        must(
+            !self.head_file().starts_with(self.data("journal")),
+            "journal.head_file: give a path outside of the journal's own directory, with which it would be restored",
+        );
         for policy in self.timestamp.accepted_policies.iter().chain([&self.timestamp.policy]) {
             if const_oid::ObjectIdentifier::new(policy).is_err() {
                 faults.push(format!("timestamp: {policy:?} is not an object identifier in dotted decimal"));
             }
         }
+        faults.extend(self.witness_faults());
         if let Err(ClockError::Config(clock)) = self.clock.check() {
             faults.extend(clock.into_iter().map(|fault| format!("clock: {fault}")));
         }
         faults.extend(self.identifiers.faults().into_iter().map(|fault| format!("identifiers: {fault}")));
         faults
+    }
+
+    fn witness_faults(&self) -> Vec<String> {
+        let witnesses = &self.journal.witness;
+        let twice = |index: usize| witnesses[..index].iter().any(|w| w.name == witnesses[index].name);
+        let mut faults = Vec::new();
+        for (index, witness) in witnesses.iter().enumerate() {
+            let repeated = twice(index).then(|| "name: two witnesses carry it".to_owned());
+            let found = witness.faults().into_iter().chain(repeated);
+            faults.extend(found.map(|fault| format!("journal.witness {:?}: {fault}", witness.name)));
+        }
+        // Notes have at most 32 signature lines, ours included.
+        if witnesses.len() > 16 {
+            faults.push("journal.witness: at most 16".into());
+        }
+        faults
+    }
+
+    /// The published head file.
+    pub fn head_file(&self) -> PathBuf {
+        self.journal.head_file.clone().unwrap_or_else(|| self.data("head"))
     }
 
     /// The signer's deadline for one PKCS#11 call.
@@ -276,6 +325,15 @@ mod tests {
             .replace("metrics = \"127.0.0.1:9464\"", "metrics = \"0.0.0.0:9464\"");
         let faults = Config::parse(&text).unwrap_err();
         assert_eq!(faults.len(), 3, "{faults:?}");
+    }
+
+    #[test]
+    fn witnesses_are_checked_like_the_rest() {
+        let vkey = "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8";
+        let witness = format!("[[journal.witness]]\nname = \"one\"\nurl = \"ftp://w\"\nvkey = \"{vkey}\"\n");
+        let faults = Config::parse(&format!("{SAMPLE}\n{witness}{witness}")).unwrap_err();
+        assert_eq!(faults.len(), 5, "url and vkey of both, and the name once: {faults:#?}");
+        assert!(faults.iter().all(|fault| fault.starts_with("journal.witness \"one\": ")), "{faults:#?}");
     }
 
     #[test]

@@ -8,6 +8,8 @@
 //! * [`journal`]: hash-chained entries, group commit, receipts, the auditor's check.
 //! * [`keys`]: named HSM keys as the rest of the service sees them.
 //! * [`clock`]: trusted time, or the reason why there is none.
+//! * [`evidence`]: RFC 4998 records over exports, renewed before keys and hashes age.
+//! * [`witness`]: who remembers a log's newest head and cosigns only what continues it.
 //! * [`access`]: which exact certificate is who, and what that role may ask.
 
 pub mod access;
@@ -17,12 +19,15 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod digest;
+pub mod evidence;
 pub mod http;
 pub mod identifier;
 pub mod institution;
 pub mod journal;
 pub mod keys;
+mod replace;
 pub mod signer;
 pub mod store;
 pub mod telemetry;
 pub mod timestamp;
+pub mod witness;

@@ -16,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 use crate::clock::{ClockState, ClockStatus};
 use crate::journal::JournalStats;
 use crate::keys::SignerState;
+use crate::witness::WitnessView;
 
 /// Every metric's name without the `pechat_` prefix and, for counters, without the `_total` suffix.
 pub mod name {
@@ -55,6 +56,12 @@ pub mod name {
     pub const SIGNER_READY: &str = "signer_ready";
     /// Counter.
     pub const SIGNER_RESTARTS: &str = "signer_restarts";
+    /// Gauge by witness: root log size it cosigned last.
+    pub const WITNESS_SIZE: &str = "witness_size";
+    /// Gauge by witness: sealed root log leaves it has not cosigned.
+    pub const WITNESS_LAG: &str = "witness_lag";
+    /// Counter by witness: rounds without a cosignature.
+    pub const WITNESS_ERRORS: &str = "witness_errors";
     /// Gauge: keys that gave a wrong signature.
     pub const KEYS_FROZEN: &str = "keys_frozen";
 }
@@ -73,6 +80,11 @@ struct ByRoute {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByOutcome {
     outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByWitness {
+    witness: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -108,6 +120,8 @@ pub struct Snapshot {
     pub keys_frozen: usize,
     /// Requests being answered.
     pub in_flight: u32,
+    /// The witnesses of the root log.
+    pub witnesses: Vec<WitnessView>,
 }
 
 /// 100 µs to 26 s.
@@ -185,7 +199,24 @@ impl Snapshot {
         const FROZEN: &str = "Keys that gave a wrong signature and are refused until restart";
         r.register(name::KEYS_FROZEN, FROZEN, gauge(self.keys_frozen as i64));
         self.register_clock(&mut r);
+        if !self.witnesses.is_empty() {
+            self.register_witnesses(&mut r);
+        }
         r
+    }
+
+    fn register_witnesses(&self, r: &mut Registry) {
+        let (sizes, lags) = (Family::<ByWitness, Gauge>::default(), Family::<ByWitness, Gauge>::default());
+        let errors = Family::<ByWitness, Counter>::default();
+        for view in &self.witnesses {
+            let by = ByWitness { witness: view.name.clone() };
+            sizes.get_or_create(&by).set(view.size.cast_signed());
+            lags.get_or_create(&by).set(view.lag.cast_signed());
+            errors.get_or_create(&by).inc_by(view.errors);
+        }
+        r.register(name::WITNESS_SIZE, "Root log size it cosigned last", sizes);
+        r.register(name::WITNESS_LAG, "Sealed root log leaves it has not cosigned", lags);
+        r.register(name::WITNESS_ERRORS, "Rounds without a cosignature", errors);
     }
 
     fn register_clock(&self, r: &mut Registry) {
@@ -254,6 +285,16 @@ mod tests {
             signer_restarts: 0,
             keys_frozen: 0,
             in_flight: 2,
+            witnesses: vec![WitnessView {
+                name: "one".into(),
+                url: "http://127.0.0.1:1".into(),
+                size: 5,
+                lag: 2,
+                cosigned_at: None,
+                errors: 3,
+                last_error: None,
+                alarm: None,
+            }],
         }
     }
 
@@ -272,6 +313,9 @@ mod tests {
             "pechat_clock_state{state=\"untrusted\"} 1",
             "pechat_clock_state{state=\"holdover\"} 0",
             "pechat_signer_ready 1",
+            "pechat_witness_size{witness=\"one\"} 5",
+            "pechat_witness_lag{witness=\"one\"} 2",
+            "pechat_witness_errors_total{witness=\"one\"} 3",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
         }

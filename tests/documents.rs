@@ -83,7 +83,10 @@ fn every_command_and_flag_in_the_documents_exists() {
         for command in commands(&read(&document)) {
             let words: Vec<&str> = command.split_whitespace().collect();
             let Some(first) = words.first().filter(|w| known.contains(**w)) else { continue };
-            let second = words.get(1).filter(|w| matches!(*first, "audit" | "client") && !w.starts_with('-'));
+            let second = words.get(1).filter(|w| {
+                matches!(*first, "audit" | "client" | "evidence" | "journal" | "witness")
+                    && !w.starts_with('-')
+            });
             let path: Vec<&str> = [Some(first), second].into_iter().flatten().copied().collect();
             let Some(help) = help(&path) else {
                 wrong.push(format!("{}: pechat {}", document.display(), path.join(" ")));
@@ -129,11 +132,19 @@ fn manual_pages_name_every_flag_of_their_command() {
         ("docs/man/pechat-audit.1", &["audit", "verify"]),
         ("docs/man/pechat-audit.1", &["audit", "compare"]),
         ("docs/man/pechat-audit.1", &["audit", "reconcile"]),
+        ("docs/man/pechat-evidence.1", &["evidence", "export"]),
+        ("docs/man/pechat-evidence.1", &["evidence", "renew"]),
+        ("docs/man/pechat-evidence.1", &["evidence", "verify"]),
         ("docs/man/pechat-client.1", &["client", "init"]),
+        ("docs/man/pechat-journal.1", &["journal", "resurrect"]),
         ("docs/man/pechat-client.1", &["client", "stamp"]),
         ("docs/man/pechat-client.1", &["client", "seal"]),
+        ("docs/man/pechat-client.1", &["client", "identifier"]),
         ("docs/man/pechat-client.1", &["client", "verify"]),
         ("docs/man/pechat-demo.1", &["demo"]),
+        ("docs/man/pechat-witness.1", &["witness", "key"]),
+        ("docs/man/pechat-witness.1", &["witness", "run"]),
+        ("docs/man/pechat-witness.1", &["witness", "log-key"]),
     ] {
         let page = read(page).replace("\\-", "-");
         let help = help(path).unwrap();

@@ -10,11 +10,12 @@ use std::process::{Command, Output};
 
 use authority::OpensslTsa;
 use base64ct::{Base64, Encoding};
-use evidence::Evidence;
+use evidence::{Evidence, root_of};
 use pechat::digest::{Digest, hex};
-use pechat::journal::checkpoint::{ecdsa_key_hash, open_note, token_key_hash};
+use pechat::journal::checkpoint::{Head, ecdsa_key_hash, open_note, token_key_hash};
 use pechat::journal::entry::{ENTRY_BYTES, journal_id};
 use pechat::journal::receipt::parse_range;
+use pechat::journal::tile_name::{Content, TileName, bundle};
 use pechat::journal::tree::leaf_hash;
 use pechat::journal::verify::{Trust, verify_range, verify_receipt};
 
@@ -267,6 +268,25 @@ fn the_formats_examples_are_what_the_code_makes() {
     text("receipt", &e.single(1));
     text("range", &format!("{}\n", e.range(1, 1).to_json()));
     text("export start", &String::from_utf8_lossy(&e.export()[..e.export().len() - 3 * ENTRY_BYTES]));
+}
+
+#[test]
+fn the_formats_tiles_are_named_and_filled_as_the_code_does() {
+    for line in example("tile names").lines() {
+        let (what, name) = line.rsplit_once(' ').unwrap();
+        let read = TileName::parse(name).unwrap();
+        let said = match read.content {
+            Content::Entries => "entries".to_owned(),
+            Content::Hashes { level } => format!("level {level}"),
+        };
+        assert_eq!(format!("{said} index {} width {}", read.index, read.width), what);
+    }
+    let e = Evidence::new(3, |_| b"token".to_vec());
+    let hashes: Vec<u8> = e.leaves().iter().flat_map(|leaf| *leaf.as_bytes()).collect();
+    assert_eq!(unwrapped(&example("tile")), hex(&hashes));
+    let entries = e.entries.iter().map(|entry| entry.encode());
+    assert_eq!(unwrapped(&example("bundle")), hex(&bundle(entries)));
+    assert_eq!(root_of(&e.leaves()), Head::parse(&e.proof.head).unwrap().root);
 }
 
 #[test]

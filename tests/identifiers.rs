@@ -5,8 +5,10 @@
 mod fixture;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use fixture::{World, institution};
+use pechat::clock::system::{Machine, MachineTime};
 use pechat::identifier::{IdentifierError, IdentifierSettings, Identifiers, Number};
 use pechat::journal::Journals;
 
@@ -70,4 +72,42 @@ async fn what_cannot_be_numbered_is_refused_by_name() {
     let stranger = pechat::institution::InstitutionId::try_from("tax-office".to_owned()).unwrap();
     let outcome = office.issue(&stranger, "c", 1).await;
     assert_eq!(outcome, Err(IdentifierError::NoCode("tax-office".into())));
+}
+
+/// A machine that stands still at a day of 2026.
+struct DayOf2026(i64);
+
+impl Machine for DayOf2026 {
+    fn read(&self) -> MachineTime {
+        // 2026-01-01T12:00:00Z and the days after it.
+        let now = (1_767_268_800 + (self.0 - 1) * 86_400) * 1_000_000_000;
+        MachineTime { realtime: now, monotonic: now, raw: now, window: 0 }
+    }
+    fn asleep(&self) -> i64 {
+        0
+    }
+    fn kernel_unsynchronised(&self) -> Option<bool> {
+        Some(false)
+    }
+}
+
+#[tokio::test]
+async fn a_clock_set_back_by_days_repeats_no_number_of_an_earlier_day() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut seen = HashSet::new();
+    let mut days = Vec::new();
+    for day in [60, 61, 60, 59, 61, 60] {
+        let world = World::on(Arc::new(DayOf2026(day)));
+        let journals = world.open(dir.path()).await.unwrap();
+        let office = office(&world, &journals);
+        for number in [take(&office, 3).await, take(&office, 2).await].concat() {
+            let text = number.to_string();
+            assert_eq!(&text[..9], format!("267500{day:03}"), "{text}");
+            assert!(seen.insert(text.clone()), "{text} on day {day}");
+            days.push(text);
+        }
+    }
+    let of_day_60 = days.iter().filter(|text| &text[6..9] == "060");
+    let increments: Vec<u32> = of_day_60.map(|text| text[9..15].parse().unwrap()).collect();
+    assert_eq!(increments, (1..=15).collect::<Vec<_>>(), "each day goes on where it stood");
 }

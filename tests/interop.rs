@@ -7,6 +7,8 @@ mod appliance;
 mod openssl;
 #[path = "interop/programs.rs"]
 mod programs;
+#[path = "interop/tlog.rs"]
+mod tlog;
 #[path = "interop/tls.rs"]
 mod tls;
 

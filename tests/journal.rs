@@ -38,7 +38,7 @@ async fn a_sealed_digest_has_a_receipt_that_verifies() {
     assert_eq!(world.check_text(&text), (4, submission(3).digest));
     assert_eq!(journals.last_time().unwrap().0, facts.entries[0].time);
     let stats = journals.stats();
-    assert_eq!((stats.entries, stats.torn_tail_bytes), (4 + 1 + 10, 0));
+    assert_eq!((stats.entries, stats.torn_tail_bytes), (4 + 1 + 11, 0));
     assert!(stats.seals >= 1 && stats.fsyncs >= stats.batches);
 }
 
@@ -250,11 +250,11 @@ async fn ranges_heads_consistency_and_export_verify() {
     assert!(matches!(journals.consistency(&land, 1, 1002).await, Err(JournalError::Beyond { .. })));
     assert_eq!(journals.range(&land, 0, 0).await.unwrap_err(), JournalError::Count(0));
     assert!(journals.root_checkpoint().await.unwrap().starts_with(&format!("{SITE}/root\n")));
-    let export = journals.export(&land).await.unwrap();
+    let export = whole(journals.export(&land).await.unwrap()).await;
     let spki = world.spki();
     verify_export(Cursor::new(&export), &Trust { head_key_spki: Some(&spki), token: None }).unwrap();
     let own = JournalName::from(OwnJournal::Events);
-    let export = journals.export(&own).await.unwrap();
+    let export = whole(journals.export(&own).await.unwrap()).await;
     verify_export(Cursor::new(&export), &Trust { head_key_spki: Some(&spki), token: None }).unwrap();
 }
 
@@ -284,7 +284,10 @@ async fn names_counts_and_strangers_are_refused() {
     assert!(matches!(journals.receipt(&land, 1).await, Err(JournalError::Beyond { .. })));
     assert_eq!(journals.info(&stranger), None);
     let names: Vec<_> = journals.list().into_iter().map(|j| String::from(j.name)).collect();
-    assert_eq!(names, ["land", "own.certificates", "own.clock", "own.events", "own.timestamps"]);
+    assert_eq!(
+        names,
+        ["land", "own.certificates", "own.clock", "own.events", "own.identifiers", "own.timestamps"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -314,4 +317,16 @@ async fn every_signed_root_was_durable_and_signed_once() {
     let distinct: std::collections::BTreeSet<_> = signed.iter().collect();
     assert_eq!(distinct.len(), signed.len());
     assert!(signed.len() >= seals && signed.len() <= seals + 1);
+}
+
+/// All parts of an export, whose length was announced.
+async fn whole(mut export: pechat::journal::outflow::Outflow) -> Vec<u8> {
+    let mut all = Vec::new();
+    while let Some(part) = export.parts.recv().await {
+        let part = part.unwrap();
+        assert!(part.len() <= 4096 * 152, "a part is bounded: {}", part.len());
+        all.extend(part);
+    }
+    assert_eq!(all.len() as u64, export.length);
+    all
 }

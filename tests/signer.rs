@@ -1,6 +1,7 @@
 //! The signer process with a real HSM token (SoftHSM): signing, and what happens when things break.
 
 mod softhsm;
+mod token_copy;
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use pechat::keys::client::{How, SignerCommand, connect, generate};
 use pechat::keys::{KeyError, KeyLabel, KeyPurpose, Keys, PinnedKeys, SignerState};
 use rustix::process::{Pid, Signal, kill_process};
 use softhsm::SoftHsm;
+use token_copy::TokenCopy;
 
 const DEADLINE: Duration = Duration::from_secs(3);
 
@@ -160,6 +162,24 @@ async fn a_wrong_pin_is_tried_once_and_the_reason_is_told() {
     assert_eq!(std::fs::read_to_string(starts).unwrap(), "start\n");
     let text = "the HSM token refused the PIN (PinIncorrect); it was tried once and will not be tried again";
     assert_eq!(error, KeyError::Down(text.into()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_file_torn_by_a_kill_is_told_with_its_remedy_and_its_copy_signs_again() {
+    let bench = Bench::new().await;
+    let token = TokenCopy::take(&bench.hsm.tokens());
+    for left in [0, 100] {
+        std::fs::OpenOptions::new().write(true).open(token.file()).unwrap().set_len(left).unwrap();
+        let error = bench.connect(bench.command(), 8).await.err().unwrap().to_string();
+        assert!(error.contains("no HSM token is labelled \"pechat-test\""), "{error}");
+        assert!(error.contains("a kill within a login may have torn its token.object"), "{error}");
+        assert!(error.contains("restore the token directory from its backup"), "{error}");
+        assert!(token.heal(), "a torn file is seen");
+        let keys = bench.connect(bench.command(), 8).await.unwrap();
+        keys.sign(&label("tsu-1"), b"restored").await.unwrap();
+        keys.control().unwrap().stop().await;
+        assert!(!token.heal(), "a login leaves a whole file");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -326,4 +346,41 @@ async fn the_pin_may_come_through_a_descriptor_and_no_core_file_can_hold_it() {
     }
     signer.kill().unwrap();
     signer.wait().unwrap();
+}
+
+/// With `--session-copies` the signing object is not the token's: all that must hold is that it signs the same, in
+/// every worker, and comes back after a session is lost, since the copy went with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_in_the_session_sign_like_the_keys_they_are_copies_of() {
+    let hsm = SoftHsm::new();
+    let wanted = [(label("tsu-1"), KeyPurpose::Timestamp), (label("canary"), KeyPurpose::Canary)];
+    let pinned = generate(hsm.command(&["--session-copies"]), &wanted).await.unwrap();
+    pinned.save(&hsm.keys()).unwrap();
+    let bench = Bench { hsm, pinned };
+    let path = bench.hsm.keys();
+    let arguments = ["--keys", path.to_str().unwrap(), "--session-copies", "--workers", "3"];
+    let keys = bench.connect(bench.hsm.command(&arguments), 64).await.unwrap();
+    let many = (0..50u32).map(|n| {
+        let keys = keys.clone();
+        tokio::spawn(async move { keys.sign(&label("tsu-1"), &n.to_be_bytes()).await })
+    });
+    for signature in many.collect::<Vec<_>>() {
+        assert!(signature.await.unwrap().is_ok());
+    }
+    signal(&keys, Signal::KILL);
+    signing_again(&keys).await;
+    keys.control().unwrap().stop().await;
+    // The same token without copies: nothing of them stayed behind.
+    let keys = bench.connect(bench.command(), 64).await.unwrap();
+    keys.sign(&label("tsu-1"), b"the token's own").await.unwrap();
+    keys.control().unwrap().stop().await;
+}
+
+#[tokio::test]
+async fn keys_made_without_session_copies_say_so_when_copies_are_asked_for() {
+    let bench = Bench::new().await;
+    let path = bench.hsm.keys();
+    let command = bench.hsm.command(&["--keys", path.to_str().unwrap(), "--session-copies"]);
+    let error = bench.connect(command, 4).await.err().unwrap().to_string();
+    assert!(error.contains("cannot be copied into a session") && error.contains("session_copies"), "{error}");
 }

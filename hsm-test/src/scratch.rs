@@ -37,7 +37,7 @@ impl ScratchKey {
         let mut id = [0; 16];
         std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut id)?;
         let label = format!("hsm-test-{}", hex(&id[..4]));
-        let made = token.generate(&label, id)?;
+        let made = token.generate(&label, id, false)?;
         let public = PublicKey::from_spki(&made.spki).ok_or("the new public key is no point on P-256")?;
         Ok(Self { handle: made.handle, public, label, id })
     }

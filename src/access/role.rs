@@ -43,6 +43,8 @@ pub enum Action {
     RevokeCertificate,
     /// Read certificates and requests.
     ReadCertificates,
+    /// Read why the journals are in quarantine, and record with a second officer what is lost.
+    SettleJournals,
     /// Read clock, HSM and journal state in detail.
     ReadStatus,
 }
@@ -87,6 +89,7 @@ impl Role {
                     | RequestCertificate
                     | AgreeToCertificate
                     | RevokeCertificate
+                    | SettleJournals
                     | ReadCertificates
                     | ReadStatus
             ),

@@ -5,17 +5,22 @@ use std::time::Duration;
 
 use super::judge::Reason;
 use super::state::{Evidence, Standing, State};
-use super::system::System;
+use super::system::{Machine, System};
 use super::{Clock, ClockConfig, ClockState, Inner};
 
-/// The writing end, for tests: a clock set by hand, real REALTIME underneath.
+/// The writing end, for tests: a clock set by hand, real REALTIME underneath unless told otherwise.
 pub struct HandSet(Arc<Inner>);
 
 impl HandSet {
     /// A clock that is Synchronised with the given bound.
     pub fn synchronised(bound: Duration) -> (HandSet, Clock) {
+        Self::on(Arc::new(System), bound)
+    }
+
+    /// The same with another machine's time underneath.
+    pub fn on(machine: Arc<dyn Machine>, bound: Duration) -> (HandSet, Clock) {
         let config = ClockConfig::of(Vec::<String>::new());
-        let inner = Arc::new(Inner::new(Arc::new(System), &config, Vec::new(), None, None));
+        let inner = Arc::new(Inner::new(machine, &config, Vec::new(), None, None));
         let hand = HandSet(Arc::clone(&inner));
         hand.set(ClockState::Synchronised, bound);
         (hand, Clock(inner))

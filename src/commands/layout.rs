@@ -145,6 +145,9 @@ pub(super) fn signer_command(config: &Config) -> Result<SignerCommand, ServeErro
     option("--pin-file", hsm.pin_file.clone().into());
     option("--workers", hsm.workers.to_string().into());
     option("--call-timeout-ms", hsm.call_timeout_ms.to_string().into());
+    if hsm.session_copies {
+        args.push("--session-copies".into());
+    }
     let program = std::env::current_exe().map_err(during("this program's path"))?;
     let mut command = SignerCommand::new(program, args, socket(config));
     command.env = hsm.env.iter().map(|(name, value)| (name.into(), value.into())).collect();

@@ -12,7 +12,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 
-use super::layout;
+use super::validation::Bundles;
+use super::{heads, layout};
 use crate::access::Directory;
 use crate::certificate::{self, Ca, Issuer};
 use crate::clock::{self, Clock, Transition};
@@ -21,9 +22,10 @@ use crate::http::listen::{Door, listen};
 use crate::http::{self, App, Front};
 use crate::identifier::Identifiers;
 use crate::institution::Environment;
-use crate::journal::{Journals, OwnJournal, Parts, RequestId, StampFn};
+use crate::journal::{Journals, OwnJournal, Parts, RequestId, StampFn, Tuning};
 use crate::keys::{Keys, PinnedKeys, client};
 use crate::timestamp::{Authority, RecordFn, UnitParts};
+use crate::witness;
 
 /// A caller waits this long for a signature before it is told that the HSM does not answer.
 const SIGN_DEADLINE: Duration = Duration::from_secs(8);
@@ -77,16 +79,24 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let _ = authority_for_stamp.set(authority.clone());
     let directory = Directory::default();
     let issuer = open_issuer(&config, &keys, &journals, &directory)?;
-    let front = Front::new(config.limits.clone());
+    let front = Front::publishing(config.limits.clone(), config.journal.public_tiles);
     let identifiers = Identifiers::new(&config.identifiers, journals.clone(), clock.clone());
     let identifiers = identifiers.map_err(during("identifiers"))?;
     let app = App { journals, authority, clock, keys, issuer, directory, identifiers, front };
 
     tokio::spawn(journal_transitions(app.journals.clone(), transitions));
-    tokio::spawn(renew_lists(app.issuer.clone()));
+    tokio::spawn(renew_lists(app.issuer.clone(), app.journals.clone()));
+    let witnesses = witness::rounds::start(&app.journals, &config.journal.witness, config.data("witness"));
+    let _rounds = witnesses.map_err(during("witnesses"))?;
+    let published = heads::Published::start(config.head_file(), app.journals.clone());
     note(&app.journals, json!({"event": "start", "version": env!("CARGO_PKG_VERSION")})).await?;
+    let chain = ["tsu-1", "root"].map(|name| layout::certificate(&config, name));
+    let chain = chain.into_iter().collect::<Result<_, _>>()?;
+    let bundles = Bundles { dir: config.data("validation"), chain };
+    tokio::spawn(bundles.run(app.issuer.clone(), app.journals.clone()));
     let ended = run_listeners(&config, app.clone()).await;
     note(&app.journals, json!({"event": "stop"})).await?;
+    published.stop().await;
     if let Some(control) = app.keys.control() {
         control.stop().await;
     }
@@ -124,7 +134,8 @@ pub(super) async fn open_journals(
         clock: clock.clone(),
         segment_bytes: config.journal.segment_bytes,
     };
-    Journals::open(parts).await.map_err(during("journals"))
+    let known = heads::known(config, keys)?;
+    Journals::open_knowing(parts, Tuning::default(), known).await.map_err(during("journals"))
 }
 
 fn open_authority(
@@ -211,7 +222,8 @@ async fn run_listeners(config: &Config, app: App) -> Result<(), ServeError> {
     Ok(())
 }
 
-async fn wait_for_the_end() -> Result<(), ServeError> {
+/// Returns at SIGTERM or SIGINT.
+pub(super) async fn wait_for_the_end() -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(during("signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(during("signals"))?;
     tokio::select! {
@@ -232,16 +244,24 @@ async fn journal_transitions(journals: Journals, mut transitions: UnboundedRecei
 }
 
 /// Lists are renewed at half of their life, whatever the clock says now: an old list helps nobody.
-async fn renew_lists(issuer: Issuer) {
+/// In quarantine none is made: what was revoked since might be missing from it.
+async fn renew_lists(issuer: Issuer, journals: Journals) {
     loop {
-        if let Err(error) = issuer.refresh_crls(clock::system::now()).await {
+        if journals.quarantine().is_none()
+            && let Err(error) = issuer.refresh_crls(clock::system::now()).await
+        {
             tracing::warn!(%error, "a revocation list could not be renewed");
         }
         tokio::time::sleep(LIST_ROUND).await;
     }
 }
 
+/// An event of the appliance's own; in quarantine nothing is written.
 async fn note(journals: &Journals, event: serde_json::Value) -> Result<(), ServeError> {
+    if let Some(why) = journals.quarantine() {
+        tracing::error!(reason = why.reason(), %event, "quarantine: not recorded");
+        return Ok(());
+    }
     let recorded =
         journals.record(OwnJournal::Events, layout::fresh_id(), event.to_string().into_bytes()).await;
     recorded.map(|_| ()).map_err(during("journal of events"))

@@ -38,6 +38,9 @@ pub struct SignerArgs {
     /// Threads, each with a session of its own (the HSM's profile says how many pay off)
     #[arg(long, value_name = "COUNT", default_value_t = 2)]
     pub workers: usize,
+    /// Sign with copies of the keys in each session (C_CopyObject): as protected, and faster with SoftHSM
+    #[arg(long)]
+    pub session_copies: bool,
     /// Longest time for one call to the HSM before the process ends itself with status 74
     #[arg(long, value_name = "MS", default_value_t = 4000)]
     pub call_timeout_ms: u64,
@@ -67,6 +70,7 @@ pub fn run(args: SignerArgs) -> Result<(), SignerError> {
         pin,
         keys: args.keys,
         workers: args.workers,
+        session_copies: args.session_copies,
         call_limit: Duration::from_millis(args.call_timeout_ms.max(1)),
         ceremony: args.ceremony,
         child: args.child,

@@ -10,15 +10,20 @@ use serde_json::{Value, json};
 
 use crate::clock::UtcMicros;
 use crate::digest::hex;
+use crate::journal::checkpoint::open_note;
 use crate::journal::entry::Entry;
 use crate::journal::export::EXPORT_LABEL;
 use crate::journal::receipt::{MAX_RANGE_JSON, parse_ranges};
-use crate::journal::verify::{HeadFacts, TokenTime, Trust, verify_export, verify_range, verify_receipt};
+use crate::journal::verify::{
+    HeadFacts, TokenTime, Trust, verify_checkpoint, verify_export, verify_range, verify_receipt,
+};
 use crate::timestamp::read::token_info;
 use crate::timestamp::verify::{TokenFacts, verify_token};
 
+pub(super) mod cosigned;
 pub(super) mod material;
 
+use cosigned::Cosigned;
 use material::{Expected, Material};
 
 /// Longest file that is read into memory; exports are streamed and may be of any length.
@@ -33,6 +38,12 @@ pub struct VerifyArgs {
     /// The journal-head public key (PEM); without it no checkpoint signature is checked.
     #[arg(long, value_name = "KEY.PEM")]
     head_key: Option<PathBuf>,
+    /// Verifier key of a witness whose cosignature is looked for. May be repeated.
+    #[arg(long, value_name = "VKEY")]
+    witness: Vec<String>,
+    /// Fail when fewer than this many of the witnesses cosigned the checkpoint.
+    #[arg(long, value_name = "K", default_value_t = 0, requires = "witness")]
+    cosigned: usize,
     /// The data that was stamped, for tokens and replies.
     #[arg(long, value_name = "FILE", conflicts_with = "digest")]
     data: Option<PathBuf>,
@@ -48,7 +59,7 @@ pub struct VerifyArgs {
     /// Print one JSON object a file.
     #[arg(long)]
     json: bool,
-    /// Receipts (text or JSON), journal exports, tokens or replies; told apart by what is in them.
+    /// Receipts (text or JSON), checkpoints, journal exports, tokens or replies; told apart by what is in them.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -111,7 +122,10 @@ fn verify_bytes(bytes: &[u8], material: &Material) -> Result<Proof, String> {
         [b'{' | b'[', ..] => with_trust(material, |trust| ranges(bytes, material, trust)),
         [0x30, ..] => token(bytes, material),
         [b'c', b'2', ..] => with_trust(material, |trust| single(bytes, material, trust)),
-        _ => Err("is neither a receipt, an export, a time-stamp token nor a reply".into()),
+        [first, ..] if first.is_ascii_alphabetic() => {
+            with_trust(material, |trust| checkpoint(bytes, material, trust))
+        }
+        _ => Err("is neither a receipt, a checkpoint, an export, a time-stamp token nor a reply".into()),
     }
 }
 
@@ -131,9 +145,28 @@ fn single(bytes: &[u8], material: &Material, trust: &Trust) -> Result<Proof, Str
         format!("entry {} of {}, digest {}", entry.seq, facts.proof.head.origin, entry.digest),
         format!("sealed at {} ± {} µs", time(entry.time), entry.bound),
     ];
-    lines.extend(head_lines(&facts.proof, material));
-    let facts = json!({ "entry": entry_json(&entry), "head": head_json(&facts.proof) });
+    let cosigned = cosigned_of(&facts.proof, material)?;
+    lines.extend(head_lines(&facts.proof, material, &cosigned));
+    let facts = json!({ "entry": entry_json(&entry), "head": head_json(&facts.proof, &cosigned) });
     Ok(Proof { kind: "receipt", lines, facts })
+}
+
+/// A root checkpoint alone.
+fn checkpoint(bytes: &[u8], material: &Material, trust: &Trust) -> Result<Proof, String> {
+    let text = str::from_utf8(bytes).map_err(|_| "is not UTF-8 text")?;
+    let (checkpoint, token) = verify_checkpoint(text, trust).map_err(|e| e.to_string())?;
+    let note = open_note(text).map_err(|e| e.to_string())?;
+    let cosigned = material.witnesses.of(&note.body, &note.signatures)?;
+    let (size, root) = (checkpoint.size, hex(checkpoint.root.as_bytes()));
+    let mut lines = vec![format!("root log {} of {size} leaves, {root}", checkpoint.origin)];
+    lines.extend(note_lines(token.as_ref(), material));
+    lines.extend(cosigned.lines());
+    let facts = json!({
+        "root_log": checkpoint.origin, "root_size": size, "root": checkpoint.root,
+        "signature_checked": trust.head_key_spki.is_some(), "token": token_json(token),
+        "cosigned": cosigned.json(),
+    });
+    Ok(Proof { kind: "root checkpoint", lines, facts })
 }
 
 fn ranges(bytes: &[u8], material: &Material, trust: &Trust) -> Result<Proof, String> {
@@ -144,8 +177,9 @@ fn ranges(bytes: &[u8], material: &Material, trust: &Trust) -> Result<Proof, Str
         let (first, count) = (receipt.first, facts.entries.len());
         let origin = &facts.proof.head.origin;
         lines.push(format!("{count} entries from {first} of {origin}"));
-        lines.extend(head_lines(&facts.proof, material));
-        runs.push(json!({ "first": first, "count": count, "head": head_json(&facts.proof) }));
+        let cosigned = cosigned_of(&facts.proof, material)?;
+        lines.extend(head_lines(&facts.proof, material, &cosigned));
+        runs.push(json!({ "first": first, "count": count, "head": head_json(&facts.proof, &cosigned) }));
         entries.extend(facts.entries);
     }
     material.expected.among(&entries)?;
@@ -157,15 +191,17 @@ fn export(input: impl Read, material: &Material, trust: &Trust) -> Result<Proof,
         return Err("is an export; --record, --digest and --data go with receipts and tokens".into());
     }
     let facts = verify_export(input, trust).map_err(|e| e.to_string())?;
+    let cosigned = cosigned_of(&facts.proof, material)?;
     let owner = facts.charter.institution.as_deref().unwrap_or("the appliance itself");
     let mut lines = vec![
         format!("journal {} of {owner}, opened {}", facts.charter.origin, facts.charter.opened),
         format!("{} entries from {} to {}", facts.count, time(facts.first_time), time(facts.last_time)),
     ];
-    lines.extend(head_lines(&facts.proof, material));
+    lines.extend(head_lines(&facts.proof, material, &cosigned));
     let facts = json!({
         "origin": facts.charter.origin, "institution": facts.charter.institution, "count": facts.count,
-        "first_time": facts.first_time, "last_time": facts.last_time, "head": head_json(&facts.proof),
+        "first_time": facts.first_time, "last_time": facts.last_time,
+        "head": head_json(&facts.proof, &cosigned),
     });
     Ok(Proof { kind: "journal export", lines, facts })
 }
@@ -191,11 +227,22 @@ fn token(bytes: &[u8], material: &Material) -> Result<Proof, String> {
     Ok(Proof { kind: "time-stamp token", lines, facts })
 }
 
-fn head_lines(proof: &HeadFacts, material: &Material) -> Vec<String> {
+fn cosigned_of(proof: &HeadFacts, material: &Material) -> Result<Cosigned, String> {
+    material.witnesses.of(&proof.checkpoint.body(), &proof.lines)
+}
+
+fn head_lines(proof: &HeadFacts, material: &Material, cosigned: &Cosigned) -> Vec<String> {
     let size = proof.head.size;
     let mut lines =
         vec![format!("in the journal's head of {size} entries, {}", hex(proof.head.root.as_bytes()))];
-    lines.push(match &proof.stamped {
+    lines.extend(note_lines(proof.stamped.as_ref(), material));
+    lines.extend(cosigned.lines());
+    lines
+}
+
+fn note_lines(token: Option<&TokenTime>, material: &Material) -> Vec<String> {
+    let mut lines = Vec::new();
+    lines.push(match token {
         Some(token) => format!("its checkpoint was stamped at {}", stamped(token)),
         None => "NOT CHECKED: the checkpoint's token (needs --ca)".into(),
     });
@@ -205,12 +252,16 @@ fn head_lines(proof: &HeadFacts, material: &Material) -> Vec<String> {
     lines
 }
 
-fn head_json(proof: &HeadFacts) -> Value {
+fn token_json(token: Option<TokenTime>) -> Value {
+    json!(token.map(|t| json!({ "gen_time_us": t.gen_time_us, "accuracy_us": t.accuracy_us })))
+}
+
+fn head_json(proof: &HeadFacts, cosigned: &Cosigned) -> Value {
     json!({
         "origin": proof.head.origin, "size": proof.head.size, "root": proof.head.root,
         "root_log": proof.checkpoint.origin, "root_size": proof.checkpoint.size,
         "signature_checked": proof.signed,
-        "token": proof.stamped.map(|t| json!({ "gen_time_us": t.gen_time_us, "accuracy_us": t.accuracy_us })),
+        "token": token_json(proof.stamped), "cosigned": cosigned.json(),
     })
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::limit::{Limits, Meter};
+use super::quarantine::Agreements;
 use super::status::Probe;
 use super::{PLAIN, ROUTES, Route};
 use crate::telemetry::Metrics;
@@ -19,14 +20,21 @@ struct Inner {
     public: Meter,
     metrics: Metrics,
     probe: Probe,
+    gap: Agreements,
     routes: HashMap<&'static str, Vec<&'static Route>>,
     ids: RandomState,
     counter: AtomicU64,
+    hash_tiles: bool,
 }
 
 impl Front {
     /// A front with nothing in flight.
     pub fn new(limits: Limits) -> Self {
+        Self::publishing(limits, true)
+    }
+
+    /// A front that shows anybody the hash tiles of institutions' journals, or nobody.
+    pub fn publishing(limits: Limits, hash_tiles: bool) -> Self {
         let mut routes: HashMap<&str, Vec<&Route>> = HashMap::new();
         for route in ROUTES {
             routes.entry(route.path).or_default().push(route);
@@ -36,9 +44,11 @@ impl Front {
             public: Meter::new(limits),
             metrics: Metrics::default(),
             probe: Probe::default(),
+            gap: Agreements::default(),
             routes,
             ids: RandomState::new(),
             counter: AtomicU64::new(0),
+            hash_tiles,
         }))
     }
 
@@ -52,6 +62,11 @@ impl Front {
         &self.0.public
     }
 
+    /// Whether the public listener has hash tiles of journals.
+    pub fn hash_tiles(&self) -> bool {
+        self.0.hash_tiles
+    }
+
     /// The counters.
     pub fn metrics(&self) -> &Metrics {
         &self.0.metrics
@@ -60,6 +75,11 @@ impl Front {
     /// The readiness probe.
     pub fn probe(&self) -> &Probe {
         &self.0.probe
+    }
+
+    /// Agreements to record a gap, until the second one or a restart.
+    pub fn gap(&self) -> &Agreements {
+        &self.0.gap
     }
 
     /// The routes of the table at this path.

@@ -76,10 +76,24 @@ fn admit(app: &App, request: &mut Request) -> Result<(Place, bool), Response> {
     if !route.lets_in(caller.0.role) {
         return Err(caller.forbidden(route.any_of).into_response());
     }
+    refuse_in_quarantine(app, route)?;
     request.extensions_mut().insert(caller);
     // Tokens and seals may be left at any point; everything else that changes something may not.
     let finish_anyway = route.method != "GET" && !matches!(route.any_of, [Action::Stamp] | [Action::Seal]);
     Ok((place, finish_anyway))
+}
+
+/// In quarantine only reads go on. Seals come as far as the journal, which refuses new ones but still gives
+/// the receipts of those it has.
+#[allow(clippy::result_large_err)] // made and used at once
+fn refuse_in_quarantine(app: &App, route: &Route) -> Result<(), Response> {
+    if route.method == "GET" || matches!(route.any_of, [Action::Seal] | [Action::SettleJournals]) {
+        return Ok(());
+    }
+    app.journals.quarantine().map_or(Ok(()), |why| {
+        let detail = format!("the journals are in quarantine: {}", why.reason());
+        Err(Problem::quarantined(detail).into_response())
+    })
 }
 
 /// The route of the table, or a 404 or 405 answer.

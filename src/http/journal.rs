@@ -1,7 +1,7 @@
 //! Journals over HTTP: open, list, append, receipts and proofs.
 
 use axum::extract::{Path, Query, Request, State};
-use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, LOCATION};
+use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, LOCATION, VARY};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use super::answer::{self, Run};
 use super::body::Json;
 use super::entries::{self, EntriesRequest, parse_entries};
 use super::problem::{Document, Problem};
-use super::{App, Caller, body};
+use super::{App, Caller, body, outflow};
 use crate::digest::Digest;
 use crate::institution::InstitutionId;
 use crate::journal::receipt::HeadProof;
@@ -113,7 +113,7 @@ pub struct EntryToSeal {
 }
 
 /// The journal, or 404 alike for an unknown one and one of another institution.
-fn visible(app: &App, caller: &Caller, name: &str) -> Result<JournalInfo, Problem> {
+pub(super) fn visible(app: &App, caller: &Caller, name: &str) -> Result<JournalInfo, Problem> {
     let unknown = || Problem::not_found("journal", name);
     let info = match JournalName::try_from(name.to_owned()) {
         Ok(name) => app.journals.info(&name),
@@ -212,7 +212,7 @@ async fn append(
     request: Request,
 ) -> Result<Response, Problem> {
     let info = visible(&app, &caller, &name)?;
-    let as_text = wants_text(request.headers());
+    let as_text = accepts(request.headers(), "text/plain");
     body::must_be(request.headers(), "application/json")?;
     let asked: EntriesRequest = parse_entries(&body::read(request, entries::CAP).await?)?;
     let ids: Vec<_> = asked.submissions.iter().map(|s| s.request_id).collect();
@@ -231,20 +231,23 @@ async fn append(
     }
 }
 
-fn wants_text(headers: &HeaderMap) -> bool {
-    headers.get(ACCEPT).and_then(|v| v.to_str().ok()).is_some_and(|accept| accept.contains("text/plain"))
+fn accepts(headers: &HeaderMap, media: &str) -> bool {
+    headers.get(ACCEPT).and_then(|v| v.to_str().ok()).is_some_and(|accept| accept.contains(media))
 }
 
 fn plain(text: String) -> Response {
     ([(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }
 
-/// The receipt of one sealed entry; always the same bytes.
+/// The receipt of one sealed entry; always the same bytes unless cosignatures are asked for.
+///
+/// With `Accept: application/json` as a range receipt of one entry, otherwise as text.
 #[utoipa::path(
     get, path = "/v1/journals/{journal}/receipts/{seq}", tag = "journals",
-    params(("journal" = String, Path), ("seq" = u64, Path)),
+    params(("journal" = String, Path), ("seq" = u64, Path), Cosigned),
     responses(
-        (status = 200, description = "C2SP tlog-proof text", body = String, content_type = "text/plain"),
+        (status = 200, description = "C2SP tlog-proof text, or a run of one entry", content(
+            (String = "text/plain"), (Run<'static> = "application/json"))),
         (status = 404, body = Document, content_type = "application/problem+json"),
     )
 )]
@@ -252,9 +255,19 @@ async fn receipt(
     State(app): State<App>,
     caller: Caller,
     Path((name, seq)): Path<(String, u64)>,
+    Query(wanted): Query<Cosigned>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let info = visible(&app, &caller, &name)?;
-    Ok(plain(app.journals.receipt(&info.name, seq).await?))
+    if accepts(&headers, "application/json") && !accepts(&headers, "text/plain") {
+        let receipt = app.journals.range_receipt(&info.name, seq).await?;
+        return Ok(([(VARY, "Accept")], axum::Json(Run::whole(&receipt))).into_response());
+    }
+    let text = match wanted.cosigned {
+        0 => app.journals.receipt(&info.name, seq).await?,
+        count => app.journals.cosigned_receipt(&info.name, seq, count).await?,
+    };
+    Ok(([(VARY, "Accept")], plain(text)).into_response())
 }
 
 /// The journal's newest sealed head.
@@ -310,23 +323,23 @@ async fn range(
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-struct Sizes {
+pub(super) struct Sizes {
     /// The earlier size, entries.
-    old: u64,
+    pub old: u64,
     /// The later size, entries.
-    new: u64,
+    pub new: u64,
 }
 
 /// RFC 6962 section 2.1.2: the journal at `new` continues the journal at `old`.
 #[derive(Serialize, ToSchema)]
-struct Consistency {
+pub(super) struct Consistency {
     /// The earlier size.
-    old: u64,
+    pub old: u64,
     /// The later size.
-    new: u64,
+    pub new: u64,
     /// The path, hex.
     #[schema(value_type = Vec<String>)]
-    path: Vec<Digest>,
+    pub path: Vec<Digest>,
 }
 
 /// Proof that nothing was changed between two sizes.
@@ -363,16 +376,29 @@ async fn export(
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
     let info = visible(&app, &caller, &name)?;
-    Ok(app.journals.export(&info.name).await?.into_response())
+    Ok(outflow::answer(app.journals.export(&info.name).await?))
 }
 
-/// The newest signed and stamped root checkpoint.
+/// Which root checkpoint, or under which one.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct Cosigned {
+    /// The newest one with at least this many witness cosignatures; the newest of all unless given.
+    #[serde(default)]
+    pub cosigned: usize,
+}
+
+/// The newest signed and stamped root checkpoint, with the cosignatures it has so far.
 #[utoipa::path(
-    get, path = "/v1/checkpoint", tag = "journals",
+    get, path = "/v1/checkpoint", tag = "journals", params(Cosigned),
     responses((status = 200, description = "C2SP signed note", body = String, content_type = "text/plain"))
 )]
-pub async fn root_checkpoint(State(app): State<App>) -> Result<Response, Problem> {
-    Ok(plain(app.journals.root_checkpoint().await?))
+pub async fn root_checkpoint(
+    State(app): State<App>,
+    Query(wanted): Query<Cosigned>,
+) -> Result<Response, Problem> {
+    Ok(plain(app.journals.cosigned_checkpoint(wanted.cosigned).await?))
 }
 
 /// The public key that signs root checkpoints, PEM. Compare it with the one the authority published.

@@ -196,7 +196,12 @@ struct Builders {
 impl Builders {
     fn new() -> Self {
         let mut h1 = auto::Builder::new(TokioExecutor::new()).http1_only();
-        h1.http1().timer(TokioTimer::new()).header_read_timeout(pace::IDLE).max_buf_size(HEADER_BYTES);
+        // Head and body in one write: apart they are two TLS records and two system calls an answer.
+        h1.http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(pace::IDLE)
+            .max_buf_size(HEADER_BYTES)
+            .writev(false);
         let mut h2 = auto::Builder::new(TokioExecutor::new()).http2_only();
         h2.http2()
             .timer(TokioTimer::new())

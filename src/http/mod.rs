@@ -17,14 +17,19 @@ pub mod institution;
 pub mod journal;
 pub mod limit;
 pub mod listen;
+pub mod moment;
+pub mod outflow;
 pub mod overview;
 pub mod pace;
 pub mod problem;
 pub mod public;
+pub mod quarantine;
 pub mod status;
+pub mod tiles;
 pub mod timestamp;
 pub mod tls;
 pub mod version;
+pub mod witness;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -102,12 +107,17 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/v1/journals/{journal}/entries", &[Seal]),
     route("GET", "/v1/journals/{journal}/receipts/{seq}", &[ReadJournal]),
     route("GET", "/v1/journals/{journal}/checkpoint", &[ReadJournal]),
+    route("GET", "/v1/journals/{journal}/head", &[ReadJournal]),
     route("GET", "/v1/journals/{journal}/range", &[ReadJournal]),
     route("GET", "/v1/journals/{journal}/consistency", &[ReadJournal]),
     route("GET", "/v1/journals/{journal}/export", &[ReadJournal]),
     route("POST", "/v1/identifiers", &[TakeIdentifiers]),
+    route("GET", "/v1/journals/{journal}/tile/{*tile}", &[ReadJournal]),
     route("GET", "/v1/checkpoint", &[]),
+    route("GET", "/v1/consistency", &[]),
     route("GET", "/v1/keys/journal-head", &[]),
+    route("GET", "/v1/quarantine", &[SettleJournals]),
+    route("POST", "/v1/quarantine/gap", &[SettleJournals]),
     route("GET", "/v1/institutions", &[ManageInstitutions, ReadCertificates]),
     route("POST", "/v1/institutions", &[ManageInstitutions]),
     route("GET", "/v1/certificates", &[ReadCertificates]),
@@ -124,14 +134,27 @@ pub const ROUTES: &[Route] = &[
 ];
 
 /// Paths of the plain listeners, for the metrics.
-pub const PLAIN: &[&str] =
-    &["/livez", "/readyz", "/checkpoint", "/crl/{file}", "/ca/{file}", "/metrics", "/status"];
+pub const PLAIN: &[&str] = &[
+    "/livez",
+    "/readyz",
+    "/checkpoint",
+    "/root/checkpoint",
+    "/root/tile/{*tile}",
+    "/j/{journal}/tile/{*tile}",
+    "/crl/{file}",
+    "/ca/{file}",
+    "/metrics",
+    "/status",
+];
 
 fn api_routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Description::openapi())
         .merge(timestamp::routes())
         .merge(journal::routes())
         .merge(identifier::routes())
+        .merge(moment::routes())
+        .merge(tiles::routes())
+        .merge(quarantine::routes())
         .merge(institution::routes())
         .merge(certificate::routes())
         .merge(status::routes())
@@ -141,7 +164,8 @@ fn public_routes() -> Router<App> {
     Router::new()
         .route("/livez", get(public::alive))
         .route("/readyz", get(public::ready))
-        .route("/checkpoint", get(public::checkpoint))
+        .route("/checkpoint", get(tiles::checkpoint))
+        .merge(tiles::public_routes())
         .route("/v1/openapi.json", get(status::openapi))
         .merge(certificate::public_routes())
 }

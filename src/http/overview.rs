@@ -6,11 +6,13 @@ use super::App;
 use super::status::Readiness;
 use crate::clock::ClockState;
 use crate::keys::SignerState;
+use crate::witness::WitnessView;
 
 /// One thing that was looked at or tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
-    /// Stable word: `version`, `clock`, `hsm`, `test-signature`, `test-stamp`, `journal`.
+    /// Stable word: `version`, `clock`, `hsm`, `test-signature`, `test-stamp`, `journal`, and
+    /// `witnesses` where there are any.
     pub code: String,
     /// Whether it is as it should be.
     pub ok: bool,
@@ -31,7 +33,7 @@ impl Overview {
     /// Looks at everything and tries a signature and a stamp.
     pub async fn of(app: &App) -> Self {
         let readiness = app.front.probe().readiness(app).await;
-        let lines = vec![
+        let mut lines = vec![
             line("version", Ok(env!("CARGO_PKG_VERSION").to_owned()), ""),
             line("clock", clock(app), "look at the sources: docs/runbooks/clock-lost.md"),
             line("hsm", hsm(app), "look at the device and the signer's log: docs/runbooks/hsm-gone.md"),
@@ -47,6 +49,14 @@ impl Overview {
             ),
             line("journal", journal(app), "free the disk's fault, then restart: docs/runbooks/disk-error.md"),
         ];
+        let witnesses = super::status::witnesses_of(app);
+        if !witnesses.is_empty() {
+            lines.push(line(
+                "witnesses",
+                cosigned(&witnesses),
+                "see the witness's own log and docs/formats/witness.md; sealing goes on meanwhile",
+            ));
+        }
         Self { lines }
     }
 
@@ -106,4 +116,15 @@ fn journal(app: &App) -> Result<String, String> {
         stats.seals,
         stats.last_fsync_us
     ))
+}
+
+fn cosigned(witnesses: &[WitnessView]) -> Result<String, String> {
+    let alarms: Vec<_> =
+        witnesses.iter().filter_map(|w| Some(format!("{}: {}", w.name, w.alarm.as_ref()?))).collect();
+    if !alarms.is_empty() {
+        return Err(alarms.join("; "));
+    }
+    let each: Vec<_> =
+        witnesses.iter().map(|w| format!("{} at {}, {} behind", w.name, w.size, w.lag)).collect();
+    Ok(each.join("; "))
 }

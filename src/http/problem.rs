@@ -112,6 +112,14 @@ impl Problem {
         Self::new(413, "body-too-large", detail, "Send less at a time.")
     }
 
+    /// 503 while the log lacks a head that was signed: what is written now might contradict it.
+    pub fn quarantined(detail: impl Into<String>) -> Self {
+        const ACTION: &str = "Keep your receipts and give them to the operator, who restores the lost entries from \
+                              them (`pechat journal resurrect`) or has two officers record the gap; then ask again \
+                              with the same request ids.";
+        Self::new(503, "quarantined", detail, ACTION).retry_after(60)
+    }
+
     /// 500 that tells the caller nothing but the request id; the log has the rest.
     pub fn internal() -> Self {
         let detail = "the service failed while it answered this request";
@@ -187,6 +195,7 @@ impl From<JournalError> for Problem {
                 Self::new(503, "storage-failed", text, "Tell the operator: the service must be restarted.")
                     .retry_after(60)
             }
+            E::Quarantined(_) => Self::quarantined(text),
             E::Damaged(_) => {
                 Self::new(500, "journal-damaged", text, "Tell the operator and keep your receipts.")
             }

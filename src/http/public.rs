@@ -3,12 +3,11 @@
 use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
 
 use super::App;
 use super::gate::Explained;
-use super::problem::Problem;
 
 /// `/livez`: the process answers.
 pub async fn alive() -> &'static str {
@@ -20,11 +19,4 @@ pub async fn ready(State(app): State<App>) -> Response {
     let readiness = app.front.probe().readiness(&app).await;
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Extension(Explained), [(CACHE_CONTROL, "no-store")], axum::Json(&*readiness)).into_response()
-}
-
-/// `/checkpoint`: the newest root checkpoint, a signed note.
-pub async fn checkpoint(State(app): State<App>) -> Result<Response, Problem> {
-    let note = app.journals.root_checkpoint().await?;
-    // A newer one comes with the next seal.
-    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "max-age=1")], note).into_response())
 }

@@ -21,6 +21,7 @@ use crate::journal::JournalStats;
 use crate::keys::client::SignerControl;
 use crate::keys::{KeyLabel, KeyPurpose, SignerState};
 use crate::telemetry::Snapshot;
+use crate::witness::WitnessView;
 
 /// A probe's outcome is given to everybody who asks within this time, so that probing cannot load the HSM.
 const FRESH: Duration = Duration::from_secs(1);
@@ -106,9 +107,19 @@ pub struct Status {
 struct JournalState {
     /// The storage error that stopped it.
     failed: Option<String>,
+    /// Why nothing is written, if a signed head is known that the log does not hold.
+    quarantine: Option<String>,
     journals: usize,
     #[serde(flatten)]
     stats: JournalStats,
+    /// Who cosigns the root log, and how far.
+    witnesses: Vec<WitnessView>,
+}
+
+/// The witnesses against the newest sealed root.
+pub(super) fn witnesses_of(app: &App) -> Vec<WitnessView> {
+    let ours = app.journals.newest_root().map_or(0, |(size, _)| size);
+    app.journals.witnesses().view(ours)
 }
 
 /// Everything at once, with a fresh test signature and test timestamp.
@@ -121,8 +132,10 @@ async fn status(State(app): State<App>) -> axum::Json<Status> {
         hsm: hsm_of(&app),
         journal: JournalState {
             failed: app.journals.failed(),
+            quarantine: app.journals.quarantine().map(|why| why.reason()),
             journals: app.journals.list().len(),
             stats: app.journals.stats(),
+            witnesses: witnesses_of(&app),
         },
         requests_in_flight: app.front.clients().in_flight(),
     })
@@ -147,6 +160,7 @@ pub async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
         signer_restarts: app.keys.control().map_or(0, SignerControl::restarts),
         keys_frozen: app.keys.frozen().len(),
         in_flight: app.front.clients().in_flight(),
+        witnesses: witnesses_of(&app),
     };
     let text = app.front.metrics().text(&now).map_err(|_| Problem::internal())?;
     Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
@@ -202,7 +216,8 @@ impl Probe {
 
 async fn probe(app: &App) -> Readiness {
     let clock = app.clock.permit().map(|_| ()).map_err(|e| e.to_string());
-    let journal = app.journals.failed().map_or(Ok(()), Err);
+    let quarantined = app.journals.quarantine().map(|why| format!("quarantine: {}", why.reason()));
+    let journal = app.journals.failed().or(quarantined).map_or(Ok(()), Err);
     let (hsm, timestamp) = tokio::join!(in_time(test_signature(app)), in_time(test_stamp(app)));
     let checks = vec![
         check("clock", clock),

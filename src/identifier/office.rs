@@ -44,7 +44,10 @@ impl IdentifierSettings {
             .map(|e| e.to_string())
             .collect();
         if TimeZone::get(&self.zone).is_err() {
-            faults.push(format!("{:?} is not a zone of this machine's time zone database", self.zone));
+            faults.push(format!(
+                "{:?} is not a zone of this machine's time zone database; is the package tzdata installed?",
+                self.zone
+            ));
         }
         faults
     }

@@ -83,7 +83,7 @@ pub(super) struct Open {
 }
 
 /// A seal whose record is not durable yet.
-struct PendingSeal {
+pub(super) struct PendingSeal {
     seal: Arc<Seal>,
     /// SHA-256 of its token.
     token: Digest,
@@ -101,7 +101,7 @@ pub(super) struct Stamp {
 pub struct Sequencer {
     pub(super) shared: Arc<Shared>,
     queue: Arc<Queue>,
-    log: Log,
+    pub(super) log: Log,
     clock: Clock,
     replica: Replica,
     target: watch::Sender<Target>,
@@ -168,8 +168,15 @@ impl Sequencer {
         let (stamp, trusted) = self.stamp();
         let admission = low.clone().map_or(trusted, |why| Err(JournalError::NotNow(why)));
         let own_admission = low.map_or(Ok(()), |why| Err(JournalError::NotNow(why)));
+        let sound = self.shared.admit();
+        let (admission, own_admission) = (sound.clone().and(admission), sound.and(own_admission));
         let mut open = Open::default();
+        let mut settlements = Vec::new();
         for command in work.commands {
+            if let Command::Settle { settlement, reply } = command {
+                settlements.push((settlement, reply));
+                continue;
+            }
             self.stage(command, &mut open, stamp, &admission, &own_admission);
         }
         let quiet = open.groups.iter().all(|group| group.slots.is_empty()) && seal.is_none();
@@ -178,6 +185,7 @@ impl Sequencer {
             Ok(()) => self.release(open, seal, stamp),
             Err(error) => self.refuse(open, seal, &error),
         }
+        settlements.into_iter().for_each(|(settlement, reply)| self.settle(settlement, reply));
     }
 
     /// Lets a seal into the batch, unless it is not one of a durable state or that state has one already.
@@ -188,6 +196,11 @@ impl Sequencer {
     ) -> Option<PendingSeal> {
         if seal.root_size <= self.sealed {
             let _ = durable.send(Ok(()));
+            return None;
+        }
+        if let Err(error) = self.shared.admit() {
+            let _ = durable.send(Err(error.clone()));
+            self.dismiss(&error);
             return None;
         }
         match self.replica.check_seal(seal.root_size, &seal.note) {
@@ -202,7 +215,7 @@ impl Sequencer {
     }
 
     /// The batch's time; an error when sealing must be refused.
-    fn stamp(&self) -> (Stamp, Result<(), JournalError>) {
+    pub(super) fn stamp(&self) -> (Stamp, Result<(), JournalError>) {
         let last = self.shared.last_time().map_or(i64::MIN, |t| t.0);
         match self.clock.permit() {
             Ok(permit) => {
@@ -222,7 +235,12 @@ impl Sequencer {
     }
 
     /// Trees, record, fdatasync, read back, second path. An error after writing began has stopped the journal.
-    fn commit(&mut self, open: &Open, seal: Option<&PendingSeal>, stamp: Stamp) -> Result<(), JournalError> {
+    pub(super) fn commit(
+        &mut self,
+        open: &Open,
+        seal: Option<&PendingSeal>,
+        stamp: Stamp,
+    ) -> Result<(), JournalError> {
         let room = self.log.make_room(estimate(open, seal.map(|pending| &*pending.seal)));
         room.map_err(|e| self.judge(e))?;
         let mut payload = Vec::new();
@@ -277,7 +295,7 @@ impl Sequencer {
         let head = head_text(&journal.origin, line.next, &root, &self.after);
         self.shared.root.append(&[leaf_hash(head.as_bytes())]);
         let mut details = Vec::new();
-        if staged.kind == EntryKind::Record {
+        if !staged.details.is_empty() {
             staged.details.iter().for_each(|d| details.extend_from_slice(&(d.len() as u32).to_be_bytes()));
             staged.details.iter().for_each(|d| details.extend_from_slice(d));
         }
@@ -315,7 +333,7 @@ impl Sequencer {
     }
 
     /// Answers who waited for durability, or for the seal that is durable now.
-    fn release(&mut self, open: Open, seal: Option<PendingSeal>, stamp: Stamp) {
+    pub(super) fn release(&mut self, open: Open, seal: Option<PendingSeal>, stamp: Stamp) {
         for staged in &open.groups {
             self.lines[staged.line].staged = None;
         }
@@ -344,14 +362,17 @@ impl Sequencer {
         }
     }
 
-    fn announce(&self) {
+    pub(super) fn announce(&self) {
+        if self.shared.quarantine().is_some() {
+            return;
+        }
         let (root_size, root) = self.replica.root();
         let waiting = !self.awaiting.is_empty();
         self.target.send_replace(Target { root_size, root, sealed: self.sealed, waiting });
     }
 
     /// Nothing of the batch became durable for sure: whoever waits is told, nothing is acknowledged.
-    fn refuse(&mut self, mut open: Open, seal: Option<PendingSeal>, error: &JournalError) {
+    pub(super) fn refuse(&mut self, mut open: Open, seal: Option<PendingSeal>, error: &JournalError) {
         for index in 0..open.groups.len() {
             let (line, first) = (open.groups[index].line, open.groups[index].first);
             self.take_back(line, first, &mut open);
@@ -396,6 +417,7 @@ fn refuse_all(work: Work, error: &JournalError) {
             Command::Record { reply, .. } => drop(reply.send(Err(error.clone()))),
             Command::Create { reply, .. } => drop(reply.send(Err(error.clone()))),
             Command::Find { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Command::Settle { reply, .. } => drop(reply.send(Err(error.clone()))),
         }
     }
     if let Some(SealOutcome::Done { durable, .. }) = work.seal {

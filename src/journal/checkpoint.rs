@@ -246,7 +246,7 @@ pub fn note(body: &str, origin: &str, spki_der: &[u8], signature_der: &[u8], tok
     text
 }
 
-fn push_line(text: &mut String, name: &str, hash: [u8; 4], payload: &[u8]) {
+pub(crate) fn push_line(text: &mut String, name: &str, hash: [u8; 4], payload: &[u8]) {
     let value = [&hash[..], payload].concat();
     text.push_str("— ");
     text.push_str(name);
@@ -277,7 +277,8 @@ pub fn open_note(text: &str) -> Result<OpenNote, NoteError> {
     Ok(OpenNote { checkpoint, body: body.to_owned(), signatures })
 }
 
-fn note_line(line: &str) -> Option<NoteLine> {
+/// One signature line, newline included.
+pub(crate) fn note_line(line: &str) -> Option<NoteLine> {
     let (name, value) = line.strip_suffix('\n')?.strip_prefix("— ")?.split_once(' ')?;
     let bad = |c: char| c.is_whitespace() || c.is_control() || c == '+';
     if name.is_empty() || name.chars().any(bad) {

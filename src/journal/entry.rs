@@ -16,7 +16,7 @@ const SHA_256: u16 = 1;
 /// Longest charter text accepted, bytes.
 pub const MAX_CHARTER: usize = 2048;
 
-/// What an entry is about (u16 on the wire). 4 key change, 5 clock event, 6 epoch change, 7 rehash,
+/// What an entry is about (u16 on the wire). 4 key change, 5 clock event, 7 rehash,
 /// 8 renewal and 9 freeze are reserved and refused until a version gives them meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
@@ -27,6 +27,8 @@ pub enum EntryKind {
     Seal = 2,
     /// The appliance's own record: the digest is that of its detail text.
     Record = 3,
+    /// Another writer epoch began here: the digest is that of the statement in `own.events` that says why.
+    EpochChange = 6,
 }
 
 impl EntryKind {
@@ -36,6 +38,7 @@ impl EntryKind {
             1 => Ok(Self::Charter),
             2 => Ok(Self::Seal),
             3 => Ok(Self::Record),
+            6 => Ok(Self::EpochChange),
             other => Err(EntryError::Kind(other)),
         }
     }
@@ -76,7 +79,7 @@ pub enum EntryError {
     #[error("entry time {0} µs is beyond the calendar")]
     Time(u64),
     /// Not a kind of version 1.
-    #[error("entry kind {0} has no meaning in version 1 (1 charter, 2 seal, 3 record)")]
+    #[error("entry kind {0} has no meaning in version 1 (1 charter, 2 seal, 3 record, 6 epoch change)")]
     Kind(u16),
     /// Not SHA-256.
     #[error("digest algorithm {0} has no meaning in version 1 (1 SHA-256)")]

@@ -4,16 +4,14 @@
 //! record after the last valid one. They are copied to `torn-<record>.bin` and reported. Anything
 //! else that does not verify refuses the start and names file, offset and record.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::JournalError;
+use super::disk::{Access, Disk, DiskFile, Files};
 use super::record::{self, HEADER_BYTES, Header, Record, SECTOR};
-use super::reserve::{self, NoSegment, Reserve, segment_path, write_zeros};
+use super::reserve::{self, NoSegment, Reserve, segment_path};
 use super::segments::Segments;
 use crate::digest::Digest;
 
@@ -29,9 +27,6 @@ pub struct Place {
 /// Smallest and largest segment: a record of the largest batch must fit, offsets are 32 bits wide.
 const SEGMENT_MIN: u64 = 1 << 20;
 const SEGMENT_MAX: u64 = 1 << 30;
-/// How long the directory's lock is waited for.
-const LOCK_TRIES: u32 = 20;
-const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// Trailing zeros that show that a record's end was never written (its hash ends there).
 const UNWRITTEN: usize = 8;
 
@@ -64,9 +59,34 @@ pub struct Log {
     segment: u64,
     offset: u64,
     capacity: u64,
-    file: File,
+    file: Box<dyn DiskFile>,
     failed: bool,
-    _lock: File,
+    _lock: Box<dyn Send>,
+}
+
+/// Where and how a log is opened.
+pub struct Opening {
+    /// The file system.
+    pub disk: Arc<dyn Disk>,
+    /// Bytes of a new segment.
+    pub segment_bytes: u64,
+    /// See [`Reserve::start`].
+    pub low_water: Option<u64>,
+    /// Id of the log, if it is a new one.
+    pub fresh_id: [u8; 16],
+    /// Whether a thread prepares the next segment ahead of need.
+    pub ahead: bool,
+}
+
+impl Opening {
+    /// The files of this machine, with a segment size within limits.
+    pub fn of_files(segment_bytes: u64, low_water: Option<u64>) -> Result<Opening, JournalError> {
+        let mut fresh_id = [0; 16];
+        let random = aws_lc_rs::rand::fill(&mut fresh_id);
+        random.map_err(|_| JournalError::Storage("no random bytes".into()))?;
+        let segment_bytes = segment_size(segment_bytes);
+        Ok(Opening { disk: Arc::new(Files), segment_bytes, low_water, fresh_id, ahead: true })
+    }
 }
 
 /// What was found after the last valid record.
@@ -76,31 +96,51 @@ pub struct Torn {
     pub bytes: u64,
 }
 
-/// Opens `dir`, hands every valid record to `on_record`, sets a torn tail aside.
+/// Opens the log in `dir`, hands every valid record to `on_record`, sets a torn tail aside.
 pub fn open(
     dir: &Path,
-    segment_bytes: u64,
-    low_water: Option<u64>,
+    opening: &Opening,
     on_record: &mut dyn FnMut(Place, &Record<'_>) -> Result<(), String>,
 ) -> Result<(Log, Torn), JournalError> {
-    let segment_bytes = segment_size(segment_bytes);
+    let (disk, segment_bytes) = (&opening.disk, opening.segment_bytes);
     let segments_dir = dir.join("segments");
     let storage = |e: io::Error| JournalError::Storage(format!("{}: {e}", dir.display()));
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&segments_dir).map_err(storage)?;
-    let lock = lock(&dir.join("lock"))?;
-    let count = list(&segments_dir)?;
+    disk.create_dir(&segments_dir).map_err(storage)?;
+    let lock_path = dir.join("lock");
+    let lock = disk.lock(&lock_path);
+    let lock = lock.map_err(|e| JournalError::Storage(format!("{}: {e}", lock_path.display())))?;
+    let count = list(&**disk, &segments_dir)?;
     if count == 0 {
-        reserve::make(&segments_dir, 0, segment_bytes).map_err(storage)?;
-        // The directory's own entries must survive too.
-        File::open(dir).and_then(|d| d.sync_all()).map_err(storage)?;
+        reserve::make(&**disk, &segments_dir, 0, segment_bytes).map_err(storage)?;
     }
-    let mut scan = Scan::new(&segments_dir, count.max(1));
+    // A process that ended between giving a name and syncing it leaves a name that only the cache
+    // knows: records would go into a segment that a power cut takes away.
+    for named in [&segments_dir, dir] {
+        disk.sync_dir(named).map_err(storage)?;
+    }
+    let mut scan = Scan::new(&**disk, &segments_dir, count.max(1));
     scan.run(on_record)?;
     let torn = scan.set_aside_tail(dir)?;
     scan.harden(segment_bytes).map_err(storage)?;
-    let reserve = Reserve::start(segments_dir.clone(), segment_bytes, low_water).map_err(storage)?;
-    let log = scan.into_log(reserve, lock).map_err(storage)?;
+    let reserve = Reserve::start(segments_dir.clone(), opening).map_err(storage)?;
+    let log = scan.into_log(opening, reserve, lock).map_err(storage)?;
     Ok((log, torn))
+}
+
+/// Reads the log in `dir` without changing anything in it; also gives its epoch.
+pub fn look(
+    dir: &Path,
+    on_record: &mut dyn FnMut(Place, &Record<'_>) -> Result<(), String>,
+) -> Result<u64, JournalError> {
+    let segments_dir = dir.join("segments");
+    if !segments_dir.exists() {
+        return Ok(1);
+    }
+    let path = dir.join("lock");
+    let _lock = Files.lock(&path).map_err(|e| JournalError::Storage(format!("{}: {e}", path.display())))?;
+    let mut scan = Scan::new(&Files, &segments_dir, list(&Files, &segments_dir)?);
+    scan.run(on_record)?;
+    Ok(scan.epoch)
 }
 
 /// The segment size used when `asked` for: within limits.
@@ -108,32 +148,11 @@ pub fn segment_size(asked: u64) -> u64 {
     asked.clamp(SEGMENT_MIN, SEGMENT_MAX)
 }
 
-fn lock(path: &Path) -> Result<File, JournalError> {
-    let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
-    let file = open.map_err(|e| JournalError::Storage(format!("{}: {e}", path.display())))?;
-    // A child process being started holds a copy of a former owner's lock until its exec.
-    let mut patience = LOCK_TRIES;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(_) if patience > 0 => {
-                patience -= 1;
-                std::thread::sleep(LOCK_PAUSE);
-            }
-            Err(e) => {
-                let why = format!("{} is held by another process: {e}", path.display());
-                return Err(JournalError::Storage(why));
-            }
-        }
-    }
-}
-
 /// Number of segments; they must be numbered densely from 0.
-fn list(dir: &Path) -> Result<u64, JournalError> {
+fn list(disk: &dyn Disk, dir: &Path) -> Result<u64, JournalError> {
     let storage = |e: io::Error| JournalError::Storage(format!("{}: {e}", dir.display()));
     let mut numbers = Vec::new();
-    for item in fs::read_dir(dir).map_err(storage)? {
-        let path = item.map_err(storage)?.path();
+    for path in disk.list(dir).map_err(storage)? {
         if path.extension().is_some_and(|e| e == "seg") {
             let stem = path.file_stem().and_then(|s| s.to_str()).and_then(|s| s.parse::<u64>().ok());
             numbers.push(stem.ok_or_else(|| damaged(&path, 0, "its name is not a segment number"))?);
@@ -152,6 +171,7 @@ fn damaged(path: &Path, offset: usize, what: &str) -> JournalError {
 
 /// A pass over all segments.
 struct Scan<'d> {
+    disk: &'d dyn Disk,
     dir: &'d Path,
     count: u64,
     log_id: Option<[u8; 16]>,
@@ -165,9 +185,9 @@ struct Scan<'d> {
 }
 
 impl<'d> Scan<'d> {
-    fn new(dir: &'d Path, count: u64) -> Self {
-        let previous = Digest::default();
-        Scan { dir, count, log_id: None, epoch: 1, number: 0, previous, segment: 0, offset: 0, last: None }
+    fn new(disk: &'d dyn Disk, dir: &'d Path, count: u64) -> Self {
+        let (previous, log_id) = (Digest::default(), None);
+        Scan { disk, dir, count, log_id, epoch: 1, number: 0, previous, segment: 0, offset: 0, last: None }
     }
 
     fn run(
@@ -216,10 +236,10 @@ impl<'d> Scan<'d> {
     fn read(&self, segment: u64) -> Result<Vec<u8>, JournalError> {
         let path = segment_path(self.dir, segment);
         let read = || -> io::Result<Vec<u8>> {
-            let mut file = File::open(&path)?;
-            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
-            let mut bytes = Vec::with_capacity(file.metadata()?.len() as usize);
-            file.read_to_end(&mut bytes)?;
+            let file = self.disk.open(&path, Access::Read)?;
+            file.forget_cache()?;
+            let mut bytes = vec![0; file.len()? as usize];
+            file.read_exact_at(&mut bytes, 0)?;
             Ok(bytes)
         };
         read().map_err(|e| JournalError::Storage(format!("{}: {e}", path.display())))
@@ -292,12 +312,12 @@ impl<'d> Scan<'d> {
 
     fn clear(&self, dir: &Path, segment: u64, start: usize, bytes: &[u8]) -> io::Result<()> {
         let aside = dir.join(format!("torn-{}.bin", self.number));
-        let copy = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(aside)?;
+        let copy = self.disk.open(&aside, Access::Create)?;
         copy.write_all_at(bytes, 0)?;
         copy.sync_all()?;
-        File::open(dir)?.sync_all()?;
-        let file = OpenOptions::new().write(true).open(segment_path(self.dir, segment))?;
-        file.write_all_at(&vec![0; bytes.len()], start as u64)?;
+        self.disk.sync_dir(dir)?;
+        let file = self.disk.open(&segment_path(self.dir, segment), Access::Write)?;
+        file.write_zeros(start as u64, bytes.len() as u64)?;
         file.sync_all()
     }
 
@@ -305,31 +325,28 @@ impl<'d> Scan<'d> {
     /// Also brings a shortened segment back to its size.
     fn harden(&mut self, segment_bytes: u64) -> io::Result<()> {
         if let Some((segment, offset, bytes)) = self.last.take() {
-            let file = OpenOptions::new().write(true).open(segment_path(self.dir, segment))?;
+            let file = self.disk.open(&segment_path(self.dir, segment), Access::Write)?;
             file.write_all_at(&bytes, offset as u64)?;
             file.sync_all()?;
         }
         for segment in self.segment..self.count {
-            let mut file = OpenOptions::new().write(true).open(segment_path(self.dir, segment))?;
-            let length = file.seek(SeekFrom::End(0))?;
+            let file = self.disk.open(&segment_path(self.dir, segment), Access::Write)?;
+            let length = file.len()?;
             if length < segment_bytes {
-                write_zeros(&mut file, segment_bytes - length)?;
+                file.write_zeros(length, segment_bytes - length)?;
                 file.sync_all()?;
             }
         }
         Ok(())
     }
 
-    fn into_log(self, reserve: Reserve, lock: File) -> io::Result<Log> {
-        let log_id = match self.log_id {
-            Some(id) => id,
-            None => random_id()?,
-        };
-        let file = OpenOptions::new().read(true).write(true).open(segment_path(self.dir, self.segment))?;
-        let capacity = file.metadata()?.len();
+    fn into_log(self, opening: &Opening, reserve: Reserve, lock: Box<dyn Send>) -> io::Result<Log> {
+        let log_id = self.log_id.unwrap_or(opening.fresh_id);
+        let file = self.disk.open(&segment_path(self.dir, self.segment), Access::Write)?;
+        let capacity = file.len()?;
         reserve.order(self.segment + 1);
         Ok(Log {
-            segments: Arc::new(Segments::new(self.dir.to_owned())),
+            segments: Arc::new(Segments::new(Arc::clone(&opening.disk), self.dir.to_owned())),
             reserve,
             log_id,
             epoch: self.epoch,
@@ -352,12 +369,6 @@ fn end_of_data(bytes: &[u8]) -> Option<usize> {
     sector.iter().rposition(|b| *b != 0).map(|last| index * SECTOR + last + 1)
 }
 
-fn random_id() -> io::Result<[u8; 16]> {
-    let mut id = [0; 16];
-    aws_lc_rs::rand::fill(&mut id).map_err(|_| io::Error::other("no random bytes"))?;
-    Ok(id)
-}
-
 impl Log {
     /// The reading end.
     pub fn segments(&self) -> Arc<Segments> {
@@ -377,15 +388,25 @@ impl Log {
         let next = self.segment + 1;
         self.reserve.take(next)?;
         let path = segment_path(self.segments.dir(), next);
-        let open = || -> io::Result<(File, u64)> {
-            let file = OpenOptions::new().read(true).write(true).open(&path)?;
-            let capacity = file.metadata()?.len();
+        let open = || -> io::Result<(Box<dyn DiskFile>, u64)> {
+            let file = self.segments.disk().open(&path, Access::Write)?;
+            let capacity = file.len()?;
             Ok((file, capacity))
         };
         let (file, capacity) = open().map_err(|e| AppendError::Failed(format!("{}: {e}", path.display())))?;
         (self.segment, self.offset, self.capacity, self.file) = (next, 0, capacity, file);
         self.reserve.order(next + 1);
         Ok(())
+    }
+
+    /// The writer epoch that records are written in.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Later records are of this epoch. An epoch no record was written in is not remembered.
+    pub fn set_epoch(&mut self, epoch: u64) {
+        self.epoch = epoch;
     }
 
     /// Writes one record and makes it durable. After [`AppendError::Failed`] every later call fails too.

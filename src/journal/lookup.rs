@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::entry::{ENTRY_BYTES, Entry};
-use super::export::{self, ExportHeader};
+use super::entry::Entry;
+use super::export::ExportHeader;
 use super::queue::{Placed, Positions};
 use super::receipt::{HeadProof, RangeEntry, RangeReceipt};
 use super::record::{self, SLOT_BYTES};
@@ -16,7 +16,8 @@ use crate::digest::{Digest, hex};
 /// Entries a range receipt may hold.
 pub const RANGE_MAX: u64 = 4096;
 
-type Found = (Batch, Option<Arc<str>>);
+/// A batch, and its head text if that is recent.
+pub type Found = (Batch, Option<Arc<str>>);
 
 /// Reads one appliance's journals.
 pub struct Lookup<'s>(pub &'s Shared);
@@ -80,6 +81,29 @@ impl Lookup<'_> {
         Ok((entry, path, self.proof(journal, &found, &seal)?))
     }
 
+    /// The same entry under another sealed checkpoint that covers it.
+    pub fn single_under(
+        &self,
+        journal: &Journal,
+        seq: u64,
+        seal: &Seal,
+    ) -> Result<(Entry, Vec<Digest>, HeadProof), JournalError> {
+        let found = self.batch_of(journal, seq)?;
+        if seal.root_size <= found.0.root_index {
+            return Err(JournalError::NotNow("no cosigned checkpoint covers the entry yet".into()));
+        }
+        let entry = self.entry(journal, &found.0, seq)?;
+        let path = inclusion_path(seq, found.0.end(), |l, i| journal.tree.read(l, i))?;
+        Ok((entry, path, self.proof(journal, &found, seal)?))
+    }
+
+    /// One sealed entry as a range receipt of one, as first sealed: what its sealing was answered with.
+    pub fn single_range(&self, journal: &Journal, seq: u64) -> Result<RangeReceipt, JournalError> {
+        let found = self.batch_of(journal, seq)?;
+        let Entry { request_id, digest, .. } = self.entry(journal, &found.0, seq)?;
+        self.run(journal, found, &[(seq, Submission { request_id, digest })])
+    }
+
     /// `count` entries from `first` in the newest sealed head.
     pub fn range(&self, journal: &Journal, first: u64, count: u64) -> Result<RangeReceipt, JournalError> {
         if count == 0 || count > RANGE_MAX {
@@ -117,6 +141,16 @@ impl Lookup<'_> {
             return Err(beyond(journal, old.max(new), size));
         }
         consistency_path(old, new, |l, i| journal.tree.read(l, i))
+    }
+
+    /// RFC 6962 consistency path between two sealed sizes of the root log.
+    pub fn root_consistency(&self, old: u64, new: u64) -> Result<Vec<Digest>, JournalError> {
+        let size = self.0.newest_seal().map_or(0, |seal| seal.root_size);
+        if old > new || new > size {
+            let journal = format!("{}/root", self.0.site);
+            return Err(JournalError::Beyond { journal, seq: old.max(new), size });
+        }
+        consistency_path(old, new, |l, i| self.0.root.read(l, i))
     }
 
     /// Whole entries, `count` from `first`, all durable; each compared with the tree.
@@ -165,26 +199,12 @@ impl Lookup<'_> {
         if Digest::of(&detail) == entry.digest { Ok(detail) } else { Err(changed(journal, &batch, seq)) }
     }
 
-    /// The journal's export: every entry of the newest sealed head, each compared with the tree.
-    pub fn export(&self, journal: &Journal) -> Result<Vec<u8>, JournalError> {
+    /// What stands before the entries of the newest sealed head in an export.
+    pub fn export_header(&self, journal: &Journal) -> Result<ExportHeader, JournalError> {
         let (found, seal) = self.newest(journal)?;
-        let count = found.0.end();
-        let proof = self.proof(journal, &found, &seal)?;
+        let (count, proof) = (found.0.end(), self.proof(journal, &found, &seal)?);
         let (origin, charter) = (journal.origin.clone(), journal.charter.clone());
-        let header = ExportHeader { origin, charter, count, proof };
-        let mut out = Vec::with_capacity(count as usize * ENTRY_BYTES + 8192);
-        let mut fault = None;
-        let entries = (0..count).step_by(RANGE_MAX as usize).map_while(|first| {
-            let part = self.entries(journal, first, RANGE_MAX.min(count - first));
-            part.map_err(|e| fault = Some(e)).ok()
-        });
-        let encoded = entries.flatten().map(|entry| entry.encode());
-        let written = export::write(&mut out, &header, encoded);
-        match (fault, written) {
-            (Some(error), _) => Err(error),
-            (None, Err(e)) => Err(JournalError::Damaged(format!("{}: {e}", journal.origin))),
-            (None, Ok(())) => Ok(out),
-        }
+        Ok(ExportHeader { origin, charter, count, proof })
     }
 
     fn newest(&self, journal: &Journal) -> Result<(Found, Arc<Seal>), JournalError> {
@@ -211,14 +231,20 @@ impl Lookup<'_> {
         }
     }
 
-    fn proof(&self, journal: &Journal, found: &Found, seal: &Seal) -> Result<HeadProof, JournalError> {
-        let (batch, head) = found;
-        let head = match head {
-            Some(head) => head.to_string(),
-            None => self.stored_head(journal, batch)?,
-        };
+    /// The head's text and its path under a seal.
+    pub fn proof(&self, journal: &Journal, found: &Found, seal: &Seal) -> Result<HeadProof, JournalError> {
+        let batch = &found.0;
+        let head = self.head_text(journal, found)?;
         let root_path = inclusion_path(batch.root_index, seal.root_size, |l, i| self.0.root.read(l, i))?;
         Ok(HeadProof { head, root_index: batch.root_index, root_path, checkpoint: seal.note.clone() })
+    }
+
+    /// The head's text: a leaf of the root log.
+    pub fn head_text(&self, journal: &Journal, (batch, head): &Found) -> Result<String, JournalError> {
+        match head {
+            Some(head) => Ok(head.to_string()),
+            None => self.stored_head(journal, batch),
+        }
     }
 
     fn stored_head(&self, journal: &Journal, batch: &Batch) -> Result<String, JournalError> {

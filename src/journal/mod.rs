@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
 use self::batch::{Sequencer, Target};
+use self::known::{Known, Quarantine};
 use self::lookup::Lookup;
 use self::queue::{Command, Queue};
 use self::sealer::Sealer;
@@ -18,6 +19,7 @@ use crate::clock::{Clock, UtcMicros};
 use crate::digest::Digest;
 use crate::institution::InstitutionId;
 use crate::keys::{KeyLabel, Keys};
+use crate::witness::Witnesses;
 
 /// Submissions of one request at most.
 const SUBMISSIONS_MAX: usize = 4096;
@@ -167,6 +169,9 @@ pub enum JournalError {
     /// A storage error happened; the journal accepts nothing until the service restarts.
     #[error("storage failed, nothing more is accepted until restart: {0}")]
     Storage(String),
+    /// A signed head is known that the log does not hold; nothing is written until that is resolved.
+    #[error("the journals are in quarantine: {0}")]
+    Quarantined(String),
     /// Damage found at start or while reading.
     #[error("journal damaged: {0}")]
     Damaged(String),
@@ -229,6 +234,7 @@ struct Inner {
     queue: Arc<Queue>,
     sequencer: Mutex<Option<JoinHandle<()>>>,
     sealer: tokio::task::JoinHandle<()>,
+    witnesses: Witnesses,
 }
 
 impl Drop for Inner {
@@ -268,18 +274,35 @@ impl Journals {
 
     /// [`Journals::open`] with other settings.
     pub async fn open_tuned(parts: Parts, tuning: Tuning) -> Result<Journals, JournalError> {
+        Self::open_knowing(parts, tuning, Known::default()).await
+    }
+
+    /// [`Journals::open_tuned`] that compares what it recovered with heads known from elsewhere. If the
+    /// log does not hold one of them it opens in quarantine: it answers reads and writes nothing.
+    pub async fn open_knowing(parts: Parts, tuning: Tuning, known: Known) -> Result<Journals, JournalError> {
         let (target, sealed_by) = watch::channel(Target::default());
         let Parts { dir, site, keys, head_key, stamp, clock, segment_bytes } = parts;
         let origin = format!("{site}/root");
-        let start = move || start(&dir, site, clock, segment_bytes, tuning, target);
+        let start = move || start(&dir, site, clock, segment_bytes, tuning, known, target);
         let started = tokio::task::spawn_blocking(start).await;
         let (shared, queue, thread) =
             started.map_err(|e| JournalError::Storage(format!("the journal could not start: {e}")))??;
-        let sealer = Sealer { keys, head_key, stamp, origin, queue: Arc::clone(&queue), target: sealed_by };
+        let of_sealer = Arc::clone(&shared);
+        let sealer = Sealer {
+            shared: of_sealer,
+            keys,
+            head_key,
+            stamp,
+            origin,
+            queue: Arc::clone(&queue),
+            target: sealed_by,
+        };
         let sealer = tokio::spawn(sealer.run());
-        let journals =
-            Journals(Arc::new(Inner { shared, queue, sequencer: Mutex::new(Some(thread)), sealer }));
-        journals.open_own().await?;
+        let (sequencer, witnesses) = (Mutex::new(Some(thread)), Witnesses::default());
+        let journals = Journals(Arc::new(Inner { shared, queue, sequencer, sealer, witnesses }));
+        if journals.quarantine().is_none() {
+            journals.open_own().await?;
+        }
         Ok(journals)
     }
 
@@ -367,6 +390,31 @@ impl Journals {
         Ok(receipt::single_text(&entry, &path, &proof))
     }
 
+    /// The receipt of one sealed entry under the newest checkpoint with at least `count` cosignatures.
+    pub async fn cosigned_receipt(
+        &self,
+        journal: &JournalName,
+        seq: u64,
+        count: usize,
+    ) -> Result<String, JournalError> {
+        let journal = self.0.shared.journal(journal.as_str())?;
+        let few = || JournalError::NotNow(format!("no checkpoint has {count} cosignatures yet"));
+        let (root_size, note) = self.0.witnesses.newest_with(count).ok_or_else(few)?;
+        let seal = state::Seal { root_size, note };
+        let (entry, path, proof) = Lookup(&self.0.shared).single_under(&journal, seq, &seal)?;
+        Ok(receipt::single_text(&entry, &path, &proof))
+    }
+
+    /// The same evidence as [`Journals::receipt`] in the form that [`Journals::seal`] returns.
+    pub async fn range_receipt(
+        &self,
+        journal: &JournalName,
+        seq: u64,
+    ) -> Result<receipt::RangeReceipt, JournalError> {
+        let journal = self.0.shared.journal(journal.as_str())?;
+        Lookup(&self.0.shared).single_range(&journal, seq)
+    }
+
     /// Range receipt of `count` entries from `first`, against the newest seal.
     pub async fn range(
         &self,
@@ -384,6 +432,23 @@ impl Journals {
         Lookup(&self.0.shared).head(&journal)
     }
 
+    /// The journal's newest sealed head at `at`, `None` before its first. `time_of` reads genTime
+    /// (microseconds UTC) from the token of a checkpoint note.
+    pub async fn head_at(
+        &self,
+        journal: &JournalName,
+        at: UtcMicros,
+        time_of: impl Fn(&str) -> Result<i64, String> + Send + Sync + 'static,
+    ) -> Result<Option<moment::HeadAt>, JournalError> {
+        let journal = self.0.shared.journal(journal.as_str())?;
+        self.reading(move |lookup| lookup.head_at(&journal, at.0, &time_of)).await
+    }
+
+    /// RFC 6962 consistency path between two sizes of the root log.
+    pub async fn root_consistency(&self, old: u64, new: u64) -> Result<Vec<Digest>, JournalError> {
+        self.reading(move |lookup| lookup.root_consistency(old, new)).await
+    }
+
     /// RFC 6962 consistency path between two sizes of the journal's tree.
     pub async fn consistency(
         &self,
@@ -395,19 +460,65 @@ impl Journals {
         Lookup(&self.0.shared).consistency(&journal, old, new)
     }
 
-    /// The newest signed root checkpoint (signed note text).
-    pub async fn root_checkpoint(&self) -> Result<String, JournalError> {
-        let seal = self.0.shared.newest_seal();
-        seal.map(|seal| seal.note.clone()).ok_or_else(|| JournalError::NotNow("nothing is sealed yet".into()))
+    /// A tile of the root log, or `None` if no checkpoint has it (C2SP `tlog-tiles`).
+    pub async fn root_tile(&self, tile: tile_name::TileName) -> Result<Option<Vec<u8>>, JournalError> {
+        self.reading(move |lookup| lookup.root_tile(&tile)).await
     }
 
-    /// Writes the journal's export (see `docs/formats/journal.md`) to `out`.
-    pub async fn export(&self, journal: &JournalName) -> Result<Vec<u8>, JournalError> {
+    /// A tile of a journal, or `None` if no sealed head has it.
+    pub async fn tile(
+        &self,
+        journal: &JournalName,
+        tile: tile_name::TileName,
+    ) -> Result<Option<Vec<u8>>, JournalError> {
         let journal = self.0.shared.journal(journal.as_str())?;
+        self.reading(move |lookup| lookup.tile(&journal, &tile)).await
+    }
+
+    /// Runs what may read files where it holds nobody up.
+    async fn reading<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(Lookup<'_>) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, JournalError> {
         let shared = Arc::clone(&self.0.shared);
-        let write = move || Lookup(&shared).export(&journal);
-        let written = tokio::task::spawn_blocking(write).await;
-        written.map_err(|e| JournalError::Storage(format!("the export ended: {e}")))?
+        let done = tokio::task::spawn_blocking(move || read(Lookup(&shared))).await;
+        done.map_err(|e| JournalError::Storage(format!("reading ended: {e}")))?
+    }
+
+    pub async fn root_checkpoint(&self) -> Result<String, JournalError> {
+        let (size, note) =
+            self.newest_root().ok_or_else(|| JournalError::NotNow("nothing is sealed yet".into()))?;
+        Ok(self.0.witnesses.with_lines(size, &note))
+    }
+
+    /// The newest root checkpoint that has at least `count` cosignatures; any number for 0.
+    pub async fn cosigned_checkpoint(&self, count: usize) -> Result<String, JournalError> {
+        if count == 0 {
+            return self.root_checkpoint().await;
+        }
+        let few = || JournalError::NotNow(format!("no checkpoint has {count} cosignatures yet"));
+        self.0.witnesses.newest_with(count).map(|(_, note)| note).ok_or_else(few)
+    }
+
+    /// Size and note of the newest sealed root, as it was sealed.
+    pub fn newest_root(&self) -> Option<(u64, String)> {
+        self.0.shared.newest_seal().map(|seal| (seal.root_size, seal.note.clone()))
+    }
+
+    /// Origin line of the root log.
+    pub fn root_origin(&self) -> String {
+        format!("{}/root", self.0.shared.site)
+    }
+
+    /// What the witnesses of the root log said.
+    pub fn witnesses(&self) -> &Witnesses {
+        &self.0.witnesses
+    }
+
+    /// The journal's export (see `docs/formats/journal.md`), part by part in bounded memory.
+    pub async fn export(&self, journal: &JournalName) -> Result<outflow::Outflow, JournalError> {
+        let journal = self.0.shared.journal(journal.as_str())?;
+        outflow::Outflow::start(Arc::clone(&self.0.shared), journal).await
     }
 
     /// The journal, if there is one.
@@ -436,6 +547,29 @@ impl Journals {
         self.0.shared.stats()
     }
 
+    /// Why nothing is written, if a signed head is known that the log does not hold.
+    pub fn quarantine(&self) -> Option<Arc<Quarantine>> {
+        self.0.shared.quarantine()
+    }
+
+    /// Compares the log with heads known from any source, a witness for instance, at any time. One that the
+    /// log does not hold begins the quarantine.
+    pub fn compare(&self, known: &Known) -> Result<(), JournalError> {
+        self.0.shared.compare(known)
+    }
+
+    /// The writer epoch: it rises when a lost tail was restored or given up.
+    pub fn epoch(&self) -> u64 {
+        self.0.shared.epoch.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Ends the quarantine: writes the statement into every own journal and its digest into all others, in
+    /// a new epoch. Where the entry in `own.events` stands. Who may decide that is the caller's to know.
+    pub async fn settle(&self, statement: &epoch::EpochChange) -> Result<Recorded, JournalError> {
+        let settlement = settle::Settlement::new(statement)?;
+        self.ask(|reply| Command::Settle { settlement, reply }).await
+    }
+
     /// The storage error that stopped the journal, if one did.
     pub fn failed(&self) -> Option<String> {
         self.0.shared.failure().map(str::to_owned)
@@ -462,12 +596,15 @@ fn start(
     clock: Clock,
     segment_bytes: u64,
     tuning: Tuning,
+    known: Known,
     target: watch::Sender<Target>,
 ) -> Result<Started, JournalError> {
     let storage = |e: std::io::Error| JournalError::Storage(format!("cannot start a journal thread: {e}"));
     let keeper = tiles::Keeper::start(tuning.tiles_in_memory).map_err(storage)?;
     let shared = Arc::new(Shared::new(site, dir.join("tiles"), keeper));
-    let recovered = recover::recover(&shared, dir, segment_bytes, tuning.low_water_bytes)?;
+    let opening = log::Opening::of_files(segment_bytes, tuning.low_water_bytes)?;
+    let recovered = recover::recover(&shared, dir, &opening)?;
+    shared.compare(&known)?;
     let mut limits = tuning.limits;
     limits.batch_bytes = limits.batch_bytes.min(log::segment_size(segment_bytes) as usize / 2);
     let queue = Arc::new(Queue::new(limits));
@@ -494,10 +631,17 @@ mod batch;
 mod canonical;
 pub mod checkpoint;
 pub mod compare;
+pub mod disk;
 pub mod entry;
+pub mod epoch;
+pub mod evidence;
 pub mod export;
+pub mod known;
 mod log;
 mod lookup;
+pub mod moment;
+pub mod outflow;
+mod published;
 pub mod queue;
 pub mod receipt;
 pub mod reconcile;
@@ -506,10 +650,15 @@ mod recover;
 pub mod replay;
 mod replica;
 mod reserve;
+pub mod restore;
+pub mod resurrect;
 mod sealer;
 mod segments;
+mod settle;
 mod stage;
 mod state;
+pub mod stepwise;
+pub mod tile_name;
 mod tiles;
 pub mod tree;
 pub mod verify;

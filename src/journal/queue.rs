@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 use super::record::SLOT_BYTES;
+use super::settle::Settlement;
 use super::state::{Journal, Seal};
 use super::{JournalError, JournalInfo, JournalName, Recorded, RequestId, Submission};
 use crate::digest::Digest;
@@ -65,7 +66,7 @@ impl Placed {
     }
 }
 
-type Reply<T> = oneshot::Sender<Result<T, JournalError>>;
+pub(super) type Reply<T> = oneshot::Sender<Result<T, JournalError>>;
 
 /// What the sequencer is asked to do.
 pub enum Command {
@@ -102,6 +103,13 @@ pub enum Command {
         /// Where the answer goes.
         reply: Reply<Option<u64>>,
     },
+    /// End the quarantine: a new epoch begins in every journal.
+    Settle {
+        /// What is recorded.
+        settlement: Settlement,
+        /// Where the answer goes.
+        reply: Reply<Recorded>,
+    },
     /// Open a journal, answer when durable.
     Create {
         /// Its name.
@@ -117,12 +125,16 @@ impl Command {
     fn entries(&self) -> usize {
         match self {
             Command::Seal { submissions, .. } => submissions.len(),
-            Command::Record { .. } | Command::Create { .. } | Command::Find { .. } => 1,
+            Command::Record { .. }
+            | Command::Create { .. }
+            | Command::Find { .. }
+            | Command::Settle { .. } => 1,
         }
     }
     fn details(&self) -> usize {
         match self {
             Command::Record { detail, .. } => detail.len(),
+            Command::Settle { settlement, .. } => settlement.detail.len(),
             _ => 0,
         }
     }

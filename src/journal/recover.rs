@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::log::{self, Log, Place};
+use super::log::{self, Log, Opening, Place};
 use super::record::{Record, Section};
 use super::replica::{Replayed, Replica};
+use super::settle;
 use super::state::{Journal, Shared};
 use super::visible::Visible;
 use super::{JournalError, JournalName, RequestId};
@@ -24,20 +25,15 @@ pub struct Recovered {
 }
 
 /// Replays the log in `dir` into `shared`.
-pub fn recover(
-    shared: &Arc<Shared>,
-    dir: &Path,
-    segment_bytes: u64,
-    low_water: Option<u64>,
-) -> Result<Recovered, JournalError> {
+pub fn recover(shared: &Arc<Shared>, dir: &Path, opening: &Opening) -> Result<Recovered, JournalError> {
     let mut replay = Replay { shared, replica: Replica::new(&shared.site), journals: Vec::new() };
-    let (log, torn) =
-        log::open(dir, segment_bytes, low_water, &mut |place, record| replay.record(place, record))?;
+    let (log, torn) = log::open(dir, opening, &mut |place, record| replay.record(place, record))?;
     let Replay { replica, journals, .. } = replay;
     let (size, root) = replica.root();
     if shared.root.root(size)? != root {
         return Err(JournalError::Damaged(format!("two computations of the root of size {size} differ")));
     }
+    shared.epoch.store(log.epoch(), Ordering::Relaxed);
     let counters = &shared.counters;
     for counter in [&counters.entries, &counters.batches, &counters.seals] {
         counter.store(0, Ordering::Relaxed);
@@ -73,6 +69,7 @@ impl Replay<'_> {
                 if let Err(why) = entries(journal, index, &replayed) {
                     fault = Some(why);
                 }
+                shared.abandon(settle::given_up(group));
                 shared.root.append(&[replayed.root_leaf]);
                 visible.group(offset, group, journal);
             }

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use crate::digest::Digest;
-use crate::journal::entry::{Charter, ENTRY_BYTES, Entry, EntryError, journal_id};
+use crate::journal::entry::{Charter, ENTRY_BYTES, Entry, EntryError, EntryKind, journal_id};
 use crate::journal::export::{ExportError, ExportHeader};
 use crate::journal::tree::{self, CompactRange};
 use crate::journal::verify::{HeadFacts, Trust, VerifyError, entry_rules, verify_head};
@@ -22,8 +22,21 @@ pub struct ExportFacts {
     pub first_time: i64,
     /// Time of the last entry.
     pub last_time: i64,
+    /// Entries at which another writer epoch began.
+    pub epochs: Vec<EpochEntry>,
     /// The head over exactly these entries.
     pub proof: HeadFacts,
+}
+
+/// Another writer epoch began: a lost tail was restored, or given up by two officers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EpochEntry {
+    /// Its sequence.
+    pub seq: u64,
+    /// Its time, microseconds since 1970 UTC.
+    pub time: i64,
+    /// SHA-256 of the statement in `own.events` that says why.
+    pub statement: Digest,
 }
 
 /// What is wrong with one entry, given those before it.
@@ -146,7 +159,8 @@ pub fn visit_export(
     let mut replay = Replay::new(&header, start, proof.head.root);
     replay.run(input, visit)?;
     let (count, first_time, last_time) = (header.count, replay.first_time, replay.time);
-    Ok(ExportFacts { charter, count, first_time, last_time, proof })
+    let epochs = replay.epochs;
+    Ok(ExportFacts { charter, count, first_time, last_time, epochs, proof })
 }
 
 /// The state between two entries. The newest leaf waits outside the tree until the entry after it has
@@ -161,6 +175,7 @@ struct Replay {
     first_time: i64,
     time: i64,
     tree: CompactRange,
+    epochs: Vec<EpochEntry>,
 }
 
 impl Replay {
@@ -175,6 +190,7 @@ impl Replay {
             first_time: 0,
             time: 0,
             tree: CompactRange::new(),
+            epochs: Vec::new(),
         }
     }
 
@@ -227,6 +243,9 @@ impl Replay {
             self.first_time = entry.time;
         } else {
             self.tree.append(self.newest);
+        }
+        if entry.kind == EntryKind::EpochChange as u16 {
+            self.epochs.push(EpochEntry { seq: entry.seq, time: entry.time, statement: entry.digest });
         }
         self.time = entry.time;
         self.newest = tree::leaf_hash(bytes);

@@ -21,6 +21,18 @@ struct Line {
     time: i64,
 }
 
+/// Where one journal stands.
+pub struct LineState<'r> {
+    /// Number in this log.
+    pub number: u32,
+    /// Entries.
+    pub size: u64,
+    /// What the next entry's `prev` must be.
+    pub prev: Digest,
+    /// Its tree.
+    pub tree: &'r CompactRange,
+}
+
 /// State after the records applied so far.
 pub struct Replica {
     site: String,
@@ -58,6 +70,28 @@ impl Replica {
     /// Size and root of the root log.
     pub fn root(&self) -> (u64, Digest) {
         (self.root.size(), self.root.root())
+    }
+
+    /// The first part of every origin.
+    pub fn site(&self) -> &str {
+        &self.site
+    }
+
+    /// Journals opened so far.
+    pub fn count(&self) -> u32 {
+        self.lines.len() as u32
+    }
+
+    /// Time of the newest entry anywhere.
+    pub fn last_time(&self) -> i64 {
+        self.lines.iter().map(|line| line.time).max().unwrap_or_default()
+    }
+
+    /// Where the journal of that origin stands.
+    pub fn line(&self, origin: &str) -> Option<LineState<'_>> {
+        let number = self.lines.iter().position(|line| line.origin == origin)?;
+        let Line { tree, prev, .. } = &self.lines[number];
+        Some(LineState { number: number as u32, size: tree.size(), prev: *prev, tree })
     }
 
     /// Root-log leaves covered by the newest seal.
@@ -184,6 +218,7 @@ impl Line {
         }
         let kind = match (group.first, self.own) {
             (0, _) => EntryKind::Charter,
+            (_, _) if group.kind == EntryKind::EpochChange as u16 => EntryKind::EpochChange,
             (_, true) => EntryKind::Record,
             (_, false) => EntryKind::Seal,
         };

@@ -2,14 +2,15 @@
 //!
 //! A preallocated file makes fdatasync of the tail cheap: no size and no extent changes.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use super::disk::{Access, Disk};
+use super::log::Opening;
 
 /// How often free space is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -30,11 +31,22 @@ struct State {
     low: Option<String>,
 }
 
-/// Handle to the background thread.
+/// Where and how segments are made.
+#[derive(Clone)]
+struct Maker {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    bytes: u64,
+    low_water: Option<u64>,
+}
+
+/// Handle to the background thread, or the maker itself where there is none.
 pub struct Reserve {
     orders: Option<mpsc::Sender<u64>>,
     state: Arc<(Mutex<State>, Condvar)>,
     thread: Option<JoinHandle<()>>,
+    /// Makes segments in the caller's thread.
+    maker: Option<Maker>,
 }
 
 /// Path of segment `number` in `dir`.
@@ -43,17 +55,23 @@ pub fn segment_path(dir: &Path, number: u64) -> PathBuf {
 }
 
 impl Reserve {
-    /// Starts the thread. `low_water`: free bytes below which [`Reserve::low`] speaks up; `None`:
-    /// 5 % of the file system or 1 GiB, whichever is smaller.
-    pub fn start(dir: PathBuf, segment_bytes: u64, low_water: Option<u64>) -> io::Result<Reserve> {
+    /// Starts the thread, unless the opening wants segments made by whoever orders them.
+    /// `low_water`: free bytes below which [`Reserve::low`] speaks up; `None`: 5 % of the file
+    /// system or 1 GiB, whichever is smaller.
+    pub fn start(dir: PathBuf, opening: &Opening) -> io::Result<Reserve> {
         let state = Arc::new((Mutex::new(State::default()), Condvar::new()));
+        let Opening { disk, segment_bytes, low_water, .. } = opening;
+        let maker = Maker { disk: Arc::clone(disk), dir, bytes: *segment_bytes, low_water: *low_water };
+        maker.look(&state);
+        if !opening.ahead {
+            return Ok(Reserve { orders: None, state, thread: None, maker: Some(maker) });
+        }
         let (orders, inbox) = mpsc::channel();
         let shared = Arc::clone(&state);
-        look(&dir, low_water, &shared);
         let thread = std::thread::Builder::new()
             .name("journal-reserve".into())
-            .spawn(move || work(&dir, segment_bytes, low_water, &inbox, &shared))?;
-        Ok(Reserve { orders: Some(orders), state, thread: Some(thread) })
+            .spawn(move || work(&maker, &inbox, &shared))?;
+        Ok(Reserve { orders: Some(orders), state, thread: Some(thread), maker: None })
     }
 
     /// Asks for segment `number`.
@@ -61,6 +79,9 @@ impl Reserve {
         if let Some(orders) = &self.orders {
             // A dead thread shows in `take`, which then finds nothing made.
             let _ = orders.send(number);
+        }
+        if let Some(maker) = &self.maker {
+            maker.work(number, &self.state);
         }
     }
 
@@ -71,6 +92,7 @@ impl Reserve {
         loop {
             match state.made.take() {
                 Some((made, outcome)) if made == number => {
+                    drop(state);
                     if matches!(outcome, Err(NoSegment::Full(_))) {
                         self.order(number);
                     }
@@ -103,19 +125,34 @@ impl Drop for Reserve {
 
 type Shared = (Mutex<State>, Condvar);
 
-fn work(dir: &Path, bytes: u64, low_water: Option<u64>, inbox: &mpsc::Receiver<u64>, shared: &Shared) {
+fn work(maker: &Maker, inbox: &mpsc::Receiver<u64>, shared: &Shared) {
     loop {
         match inbox.recv_timeout(LOOK_EVERY) {
-            Ok(number) => {
-                let outcome = make(dir, number, bytes).map_err(|e| judge(dir, number, &e));
-                let mut state = shared.0.lock().unwrap_or_else(PoisonError::into_inner);
-                state.made = Some((number, outcome));
-                shared.1.notify_all();
-            }
-            Err(RecvTimeoutError::Timeout) => {}
+            Ok(number) => maker.work(number, shared),
+            Err(RecvTimeoutError::Timeout) => maker.look(shared),
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        look(dir, low_water, shared);
+    }
+}
+
+impl Maker {
+    fn work(&self, number: u64, shared: &Shared) {
+        let made = make(&*self.disk, &self.dir, number, self.bytes);
+        let outcome = made.map_err(|e| judge(&self.dir, number, &e));
+        let mut state = shared.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.made = Some((number, outcome));
+        shared.1.notify_all();
+        drop(state);
+        self.look(shared);
+    }
+
+    fn look(&self, shared: &Shared) {
+        let Some((free, total)) = self.disk.space(&self.dir) else { return };
+        let mark = self.low_water.unwrap_or_else(|| GIB.min(total / 20));
+        let dir = self.dir.display();
+        let low = (free < mark)
+            .then(|| format!("{dir} has {free} bytes free, less than the low-water mark of {mark}"));
+        shared.0.lock().unwrap_or_else(PoisonError::into_inner).low = low;
     }
 }
 
@@ -129,45 +166,25 @@ fn judge(dir: &Path, number: u64, error: &io::Error) -> NoSegment {
     }
 }
 
-fn look(dir: &Path, low_water: Option<u64>, shared: &Shared) {
-    let Ok(stat) = rustix::fs::statvfs(dir) else { return };
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    let mark = low_water.unwrap_or_else(|| GIB.min(stat.f_blocks.saturating_mul(stat.f_frsize) / 20));
-    let low = (free < mark)
-        .then(|| format!("{} has {free} bytes free, less than the low-water mark of {mark}", dir.display()));
-    shared.0.lock().unwrap_or_else(PoisonError::into_inner).low = low;
-}
-
 /// Makes segment `number` of `bytes` zeros, durable under its name. An existing one is kept.
-pub fn make(dir: &Path, number: u64, bytes: u64) -> io::Result<()> {
+pub fn make(disk: &dyn Disk, dir: &Path, number: u64, bytes: u64) -> io::Result<()> {
     let path = segment_path(dir, number);
-    if path.exists() {
+    if disk.exists(&path) {
         return Ok(());
     }
     let fresh = path.with_extension("new");
-    let made = fill(&fresh, bytes);
+    let made = fill(disk, &fresh, bytes);
     if made.is_err() {
         // Give the room back: it may be just what the open batch needs.
-        let _ = fs::remove_file(&fresh);
+        let _ = disk.remove(&fresh);
     }
     made?;
-    fs::rename(&fresh, &path)?;
-    File::open(dir)?.sync_all()
+    disk.rename(&fresh, &path)?;
+    disk.sync_dir(dir)
 }
 
-fn fill(path: &Path, bytes: u64) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    write_zeros(&mut file, bytes)?;
+fn fill(disk: &dyn Disk, path: &Path, bytes: u64) -> io::Result<()> {
+    let file = disk.open(path, Access::Create)?;
+    file.write_zeros(0, bytes)?;
     file.sync_all()
-}
-
-/// Writes `bytes` zeros at the file's position.
-pub fn write_zeros(file: &mut File, mut bytes: u64) -> io::Result<()> {
-    let zeros = vec![0; 1 << 20];
-    while bytes > 0 {
-        let part = bytes.min(zeros.len() as u64);
-        file.write_all(&zeros[..part as usize])?;
-        bytes -= part;
-    }
-    Ok(())
 }

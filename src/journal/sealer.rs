@@ -13,7 +13,7 @@ use super::StampFn;
 use super::batch::Target;
 use super::checkpoint::{Checkpoint, note};
 use super::queue::{Queue, SealOutcome};
-use super::state::Seal;
+use super::state::{Seal, Shared};
 use crate::digest::Digest;
 use crate::keys::{KeyLabel, Keys};
 
@@ -25,6 +25,8 @@ const RETRY_LONGEST: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub struct Sealer {
+    /// Says whether signing is allowed.
+    pub shared: Arc<Shared>,
     /// The HSM.
     pub keys: Keys,
     /// Key of the checkpoints.
@@ -89,6 +91,7 @@ impl Sealer {
 
     /// Signs and stamps at the same time: neither covers the other.
     async fn make(&self, target: Target) -> Result<Seal, String> {
+        self.shared.admit().map_err(|e| e.to_string())?;
         let Target { root_size, root, .. } = target;
         let body = Checkpoint { origin: self.origin.clone(), size: root_size, root }.body();
         let spki = self.keys.public_key_der(&self.head_key).map_err(|e| e.to_string())?;

@@ -1,12 +1,11 @@
 //! The reading end of the segments: bytes by place, from any thread.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::JournalError;
+use super::disk::{Access, Disk, DiskFile};
 use super::log::Place;
 use super::reserve::segment_path;
 
@@ -15,19 +14,25 @@ const OPEN_FILES: usize = 64;
 
 /// All segments of one log.
 pub struct Segments {
+    disk: Arc<dyn Disk>,
     dir: PathBuf,
-    open: Mutex<HashMap<u32, Arc<File>>>,
+    open: Mutex<HashMap<u32, Arc<dyn DiskFile>>>,
 }
 
 impl Segments {
-    /// Segments in `dir`.
-    pub fn new(dir: PathBuf) -> Self {
-        Segments { dir, open: Mutex::new(HashMap::new()) }
+    /// Segments in `dir` of `disk`.
+    pub fn new(disk: Arc<dyn Disk>, dir: PathBuf) -> Self {
+        Segments { disk, dir, open: Mutex::new(HashMap::new()) }
     }
 
     /// Their directory.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// The file system they are on.
+    pub fn disk(&self) -> &dyn Disk {
+        &*self.disk
     }
 
     /// `count` bytes from `offset` bytes after `place`.
@@ -41,7 +46,7 @@ impl Segments {
         Ok(bytes)
     }
 
-    fn file(&self, segment: u32) -> std::io::Result<Arc<File>> {
+    fn file(&self, segment: u32) -> std::io::Result<Arc<dyn DiskFile>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = open.get(&segment) {
             return Ok(Arc::clone(file));
@@ -49,7 +54,8 @@ impl Segments {
         if open.len() >= OPEN_FILES {
             open.clear();
         }
-        let file = Arc::new(File::open(segment_path(&self.dir, u64::from(segment)))?);
+        let path = segment_path(&self.dir, u64::from(segment));
+        let file: Arc<dyn DiskFile> = Arc::from(self.disk.open(&path, Access::Read)?);
         open.insert(segment, Arc::clone(&file));
         Ok(file)
     }

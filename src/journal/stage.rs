@@ -44,6 +44,8 @@ impl Sequencer {
                 let found = self.lines[journal.number as usize].index.get(&id).copied();
                 let _ = reply.send(Ok(found.filter(|seq| *seq < size)));
             }
+            // The round keeps these back: a new epoch begins in a batch of its own.
+            Command::Settle { .. } => {}
             Command::Create { name, institution, reply } => {
                 let allowed = if institution.is_some() { admission } else { own_admission };
                 match self.stage_create(name, institution, stamp, allowed, open) {
@@ -119,7 +121,7 @@ impl Sequencer {
         Ok(seq)
     }
 
-    fn stage_create(
+    pub(super) fn stage_create(
         &mut self,
         name: JournalName,
         institution: Option<InstitutionId>,
@@ -146,7 +148,7 @@ impl Sequencer {
     }
 
     /// Sequence of the id: that it has, or the next one.
-    fn place(
+    pub(super) fn place(
         &mut self,
         number: usize,
         kind: EntryKind,

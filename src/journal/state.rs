@@ -1,11 +1,13 @@
 //! What sequencer, sealer and readers share: journals, where each batch stands, seals, counters.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use super::entry::journal_id;
+use super::known::{Doubt, Known, KnownHead, Quarantine};
 use super::log::Place;
 use super::record::{GROUP_FIXED, SECTION_FIXED};
 use super::segments::Segments;
@@ -117,6 +119,23 @@ impl Journal {
         self.find(|batch| batch.root_index < root_size)
     }
 
+    /// The first size of at least `leaves` that a head below `root_size` has.
+    pub fn published(&self, leaves: u64, root_size: u64) -> Option<u64> {
+        let batches = self.batches.read().unwrap_or_else(PoisonError::into_inner);
+        let found = batches.all.get(batches.all.partition_point(|batch| batch.end() < leaves))?;
+        (found.root_index < root_size).then(|| found.end())
+    }
+
+    /// All batches whose heads stand at these indices of the root log.
+    pub fn heads_in(&self, span: &Range<u64>) -> Vec<(Batch, Option<Arc<str>>)> {
+        let batches = self.batches.read().unwrap_or_else(PoisonError::into_inner);
+        let at = |end: u64| batches.all.partition_point(|batch| batch.root_index < end);
+        let without_head = batches.all.len() - batches.heads.len();
+        let head =
+            |index: usize| index.checked_sub(without_head).and_then(|recent| batches.heads.get(recent));
+        (at(span.start)..at(span.end)).map(|index| (batches.all[index], head(index).cloned())).collect()
+    }
+
     fn find(&self, holds: impl Fn(&Batch) -> bool) -> Option<(Batch, Option<Arc<str>>)> {
         let batches = self.batches.read().unwrap_or_else(PoisonError::into_inner);
         let index = batches.all.partition_point(holds).checked_sub(1)?;
@@ -184,6 +203,11 @@ pub struct Shared {
     seals: RwLock<Seals>,
     failure: OnceLock<String>,
     last_time: AtomicI64,
+    /// The writer epoch.
+    pub epoch: AtomicU64,
+    quarantine: RwLock<Option<Arc<Quarantine>>>,
+    /// Heads that gap records gave up: known, and no contradiction any more.
+    abandoned: RwLock<BTreeSet<(u64, Digest)>>,
 }
 
 /// Counters behind [`JournalStats`].
@@ -218,6 +242,9 @@ impl Shared {
             seals: RwLock::default(),
             failure: OnceLock::new(),
             last_time: AtomicI64::new(i64::MIN),
+            epoch: AtomicU64::new(1),
+            quarantine: RwLock::default(),
+            abandoned: RwLock::default(),
         }
     }
 
@@ -254,10 +281,24 @@ impl Shared {
     pub fn seal_over(&self, root_index: u64) -> Result<Option<Arc<Seal>>, JournalError> {
         let seals = self.seals.read().unwrap_or_else(PoisonError::into_inner);
         let index = seals.all.partition_point(|seal| seal.root_size <= root_index);
-        let Some(found) = seals.all.get(index) else { return Ok(None) };
+        let there = index < seals.all.len();
+        drop(seals);
+        there.then(|| self.seal(index)).transpose()
+    }
+
+    /// How many seals there are.
+    pub fn seal_count(&self) -> usize {
+        self.seals.read().unwrap_or_else(PoisonError::into_inner).all.len()
+    }
+
+    /// One of the seals, the oldest being number 0.
+    pub fn seal(&self, index: usize) -> Result<Arc<Seal>, JournalError> {
+        let seals = self.seals.read().unwrap_or_else(PoisonError::into_inner);
+        let missing = || JournalError::Damaged(format!("there is no seal {index}"));
+        let found = seals.all.get(index).ok_or_else(missing)?;
         let old = seals.all.len() - seals.recent.len();
         if let Some(recent) = index.checked_sub(old).and_then(|recent| seals.recent.get(recent)) {
-            return Ok(Some(Arc::clone(recent)));
+            return Ok(Arc::clone(recent));
         }
         let (place, offset) = (found.place, found.offset as usize);
         let (root_size, hash, bytes) = (found.root_size, found.hash, found.bytes as usize);
@@ -265,7 +306,14 @@ impl Shared {
         let bytes = self.read(place, offset, bytes)?;
         let note = String::from_utf8(bytes).ok().filter(|note| Digest::of(note.as_bytes()) == hash);
         let note = note.ok_or_else(|| JournalError::Damaged(format!("seal at {place:?} has changed")))?;
-        Ok(Some(Arc::new(Seal { root_size, note })))
+        Ok(Arc::new(Seal { root_size, note }))
+    }
+
+    /// The first size of at least `leaves` that a checkpoint of the root log has.
+    pub fn published(&self, leaves: u64) -> Option<u64> {
+        let seals = self.seals.read().unwrap_or_else(PoisonError::into_inner);
+        let index = seals.all.partition_point(|seal| seal.root_size < leaves);
+        seals.all.get(index).map(|seal| seal.root_size)
     }
 
     /// The newest seal.
@@ -288,6 +336,59 @@ impl Shared {
     /// What stopped it.
     pub fn failure(&self) -> Option<&str> {
         self.failure.get().map(String::as_str)
+    }
+
+    /// Whether nothing may be written, and why.
+    pub fn quarantine(&self) -> Option<Arc<Quarantine>> {
+        self.quarantine.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The refusal of everything that writes or signs.
+    pub fn admit(&self) -> Result<(), JournalError> {
+        self.quarantine().map_or(Ok(()), |why| Err(JournalError::Quarantined(why.reason())))
+    }
+
+    /// Begins the quarantine if the log does not hold one of these heads. What is doubted already stays so.
+    pub fn compare(&self, known: &Known) -> Result<(), JournalError> {
+        let mut doubts = known.unreadable.clone();
+        for head in &known.heads {
+            doubts.extend(self.doubt(head)?);
+        }
+        if doubts.is_empty() {
+            return Ok(());
+        }
+        let size = self.root.size();
+        let root = self.root.root(size)?;
+        let mut quarantine = self.quarantine.write().unwrap_or_else(PoisonError::into_inner);
+        let earlier = quarantine.as_ref().map_or(Vec::new(), |q| q.doubts.clone());
+        doubts.retain(|doubt| !earlier.contains(doubt));
+        let found = Quarantine { size, root, doubts: [earlier, doubts].concat() };
+        tracing::error!(reason = found.reason(), "quarantine: nothing is sealed, stamped or issued");
+        *quarantine = Some(Arc::new(found));
+        Ok(())
+    }
+
+    fn doubt(&self, known: &KnownHead) -> Result<Option<Doubt>, JournalError> {
+        let abandoned = self.abandoned.read().unwrap_or_else(PoisonError::into_inner);
+        if abandoned.contains(&(known.size, known.root)) {
+            return Ok(None);
+        }
+        let ours = self.root.size();
+        if known.size > ours {
+            return Ok(Some(Doubt::Ahead { known: known.clone(), ours }));
+        }
+        let ours = self.root.root(known.size)?;
+        Ok((ours != known.root).then(|| Doubt::Differs { known: known.clone(), ours }))
+    }
+
+    /// A durable gap record gave these heads up.
+    pub fn abandon(&self, heads: impl IntoIterator<Item = (u64, Digest)>) {
+        self.abandoned.write().unwrap_or_else(PoisonError::into_inner).extend(heads);
+    }
+
+    /// Ends the quarantine.
+    pub fn lift(&self) {
+        *self.quarantine.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Notes the time of a durable entry.

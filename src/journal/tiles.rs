@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::JournalError;
+use super::tile_name::groups;
 use super::tree::{empty_root, node_hash};
 use crate::digest::Digest;
 
@@ -155,6 +156,30 @@ impl Tree {
         hash.ok_or_else(|| self.damage(depth as u8, tile, "it is not in the tree"))
     }
 
+    /// The first `width` hashes of a tile, concatenated.
+    pub fn tile(self: &Arc<Self>, level: u8, index: u64, width: u16) -> Result<Vec<u8>, JournalError> {
+        let cut = |nodes: &Nodes| -> Option<Vec<u8>> {
+            let hashes = nodes.rows[0].get(..usize::from(width))?;
+            Some(hashes.iter().flat_map(|hash| *hash.as_bytes()).collect())
+        };
+        let in_memory = {
+            let core = self.core.read().unwrap_or_else(PoisonError::into_inner);
+            let depth = core.levels.get(usize::from(level));
+            depth.and_then(|depth| {
+                if index == depth.at {
+                    cut(&depth.edge)
+                } else {
+                    depth.full.get(&index).and_then(|tile| cut(tile))
+                }
+            })
+        };
+        match in_memory {
+            Some(bytes) => Ok(bytes),
+            None => cut(&*self.load(level, index)?)
+                .ok_or_else(|| self.damage(level, index, "it is not in the tree")),
+        }
+    }
+
     /// Root of the first `size` leaves.
     pub fn root(self: &Arc<Self>, size: u64) -> Result<Digest, JournalError> {
         let mut root = None;
@@ -203,15 +228,9 @@ impl Tree {
     }
 }
 
-/// `tile/<level>/<index>` in groups of three digits, all but the last with an `x` (C2SP tlog-tiles).
-pub fn tile_path(level: u8, index: u64) -> String {
-    let mut path = format!("{:03}", index % 1000);
-    let mut rest = index / 1000;
-    while rest > 0 {
-        path = format!("x{:03}/{path}", rest % 1000);
-        rest /= 1000;
-    }
-    format!("tile/{level}/{path}")
+/// Where a full tile's file stands (C2SP tlog-tiles).
+fn tile_path(level: u8, index: u64) -> String {
+    format!("tile/{level}/{}", groups(index))
 }
 
 struct Work {
@@ -241,6 +260,11 @@ impl Keeper {
             .name("journal-tiles".into())
             .spawn(move || work(&inbox, &open, kept))?;
         Ok(Arc::new(Keeper { works: Mutex::new(Some(works)), backlog, thread: Mutex::new(Some(thread)) }))
+    }
+
+    /// Without a writer: tiles stay in memory.
+    pub fn idle() -> Arc<Keeper> {
+        Arc::new(Keeper { works: Mutex::default(), backlog: Arc::default(), thread: Mutex::default() })
     }
 
     fn keep(&self, work: Work) {
@@ -313,12 +337,6 @@ mod tests {
 
     fn leaves(count: u32) -> Vec<Digest> {
         (0..count).map(|i| leaf_hash(&i.to_be_bytes())).collect()
-    }
-
-    #[test]
-    fn tile_paths_are_those_of_the_c2sp_examples() {
-        assert_eq!(tile_path(0, 67), "tile/0/067");
-        assert_eq!(tile_path(3, 1_234_067), "tile/3/x001/x234/067");
     }
 
     #[test]

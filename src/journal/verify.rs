@@ -5,7 +5,7 @@
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 
 use crate::digest::Digest;
-use crate::journal::checkpoint::{Checkpoint, Head, NoteError, OpenNote, open_note};
+use crate::journal::checkpoint::{Checkpoint, Head, NoteError, NoteLine, OpenNote, open_note};
 use crate::journal::entry::{Entry, EntryKind, journal_id};
 use crate::journal::receipt::{HeadProof, RangeReceipt, ReceiptError, parse_single};
 use crate::journal::tree::{self, ProofError};
@@ -48,6 +48,8 @@ pub struct HeadFacts {
     pub signed: bool,
     /// Time of the token, if one was checked.
     pub stamped: Option<TokenTime>,
+    /// The checkpoint's lines as they stand, for those who know witnesses.
+    pub lines: Vec<NoteLine>,
 }
 
 /// What a verified receipt proves.
@@ -254,7 +256,8 @@ pub fn verify_head(proof: &HeadProof, trust: &Trust) -> Result<HeadFacts, Verify
     tree::verify_inclusion(&leaf, index, checkpoint.size, &proof.root_path, &checkpoint.root)
         .map_err(|reason| VerifyError::RootPath { index, reason })?;
     let stamped = check_note(&note, trust)?;
-    Ok(HeadFacts { head, checkpoint, signed: trust.head_key_spki.is_some(), stamped })
+    let signed = trust.head_key_spki.is_some();
+    Ok(HeadFacts { head, checkpoint, signed, stamped, lines: note.signatures })
 }
 
 /// Verifies a root checkpoint alone: signature and token.

@@ -1,9 +1,8 @@
 //! The list of keys that the service may use, as `pechat init` wrote it.
 
 use std::collections::HashSet;
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::public::{PublicKey, SPKI_BYTES};
 use super::{KeyLabel, KeyPurpose};
 use crate::digest::{hex, unhex_into};
+use crate::replace::replace;
 
 /// Most bytes of a `keys.json`: some 1000 keys.
 const MAX_FILE: u64 = 512 * 1024;
@@ -116,7 +116,7 @@ impl PinnedKeys {
         let mut text = serde_json::to_string_pretty(self)
             .map_err(|cause| PinError::Json { path: path.into(), cause })?;
         text.push('\n');
-        replace(path, text.as_bytes()).map_err(|cause| PinError::File { path: path.into(), cause })
+        replace(path, text.as_bytes(), 0o600).map_err(|cause| PinError::File { path: path.into(), cause })
     }
 
     /// Labels, ids and public keys are well-formed and distinct.
@@ -136,16 +136,6 @@ impl PinnedKeys {
         }
         Ok(())
     }
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let new = path.with_extension("json.new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)?;
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent)?.sync_all()
 }
 
 #[cfg(test)]

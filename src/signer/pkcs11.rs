@@ -31,7 +31,10 @@ pub enum HsmError {
         cause: String,
     },
     /// No token has this label (and serial number).
-    #[error("no HSM token is labelled {0:?}")]
+    #[error(
+        "no HSM token is labelled {0:?}: look whether it is plugged in; if it is SoftHSM, a kill within a login may have \
+         torn its token.object: restore the token directory from its backup (runbook hsm-gone)"
+    )]
     TokenMissing(String),
     /// Several have.
     #[error("{count} HSM tokens are labelled {label:?}: give the serial number")]
@@ -67,6 +70,14 @@ pub enum HsmError {
         label: String,
         /// Which attribute, expected and found.
         what: String,
+    },
+    /// The key was made without CKA_MODIFIABLE, or the device makes no copies.
+    #[error("key {label} cannot be copied into a session ({cause}): set hsm.session_copies = false")]
+    NoCopy {
+        /// Label of the key.
+        label: String,
+        /// What the module said.
+        cause: String,
     },
     /// A ceremony may not make a second key of one name.
     #[error("the HSM token already has a key labelled {0}")]
@@ -224,9 +235,10 @@ impl Token {
         open(&self.module, self.slot, self.writable).map(TokenSession)
     }
 
-    /// Makes a P-256 key pair in the keeper session. See [`KeyMade`].
-    pub fn generate(&self, label: &str, id: [u8; 16]) -> Result<KeyMade, HsmError> {
-        generate(&self.keeper.lock().unwrap_or_else(PoisonError::into_inner), label, id)
+    /// Makes a P-256 key pair in the keeper session. See [`KeyMade`]. Only a `modifiable` key can be copied into
+    /// a session (PKCS#11 has no finer word for it): its label can then be changed, its protection cannot.
+    pub fn generate(&self, label: &str, id: [u8; 16], modifiable: bool) -> Result<KeyMade, HsmError> {
+        generate(&self.keeper.lock().unwrap_or_else(PoisonError::into_inner), label, id, modifiable)
     }
 }
 
@@ -254,20 +266,32 @@ impl TokenSession {
 
     /// Finds the one private key with this CKA_ID whose one public half is `spki` (DER), made in this token and
     /// never outside it.
-    pub fn find(&self, label: &str, id: &[u8], spki: &[u8]) -> Result<KeyHandle, HsmError> {
+    ///
+    /// With `copy`, the handle is of a session object copied from it (C_CopyObject, PKCS#11 3.1 section 5.7.2): as
+    /// protected, and gone with this session. Modules that keep token objects in files look at those before every
+    /// signature with the original.
+    pub fn find(&self, label: &str, id: &[u8], spki: &[u8], copy: bool) -> Result<KeyHandle, HsmError> {
         let public = one(&self.0, label, id, "public key")?;
         if public_key(&self.0, label, public)?.as_slice() != spki {
             return Err(HsmError::PublicKeyDiffers(label.into()));
         }
         let private = one(&self.0, label, id, "private key")?;
         confirm(&self.0, label, private, &kept())?;
-        Ok(KeyHandle(private))
+        if !copy {
+            return Ok(KeyHandle(private));
+        }
+        let copied = self.0.copy_object(private, &[Attribute::Token(false)]);
+        let copied =
+            copied.map_err(|cause| HsmError::NoCopy { label: label.into(), cause: cause.to_string() })?;
+        confirm(&self.0, label, copied, &protected(false))?;
+        Ok(KeyHandle(copied))
     }
 }
 
 fn one(session: &Session, label: &str, id: &[u8], class: &'static str) -> Result<ObjectHandle, HsmError> {
     let wanted = if class == "private key" { ObjectClass::PRIVATE_KEY } else { ObjectClass::PUBLIC_KEY };
-    let found = session.find_objects(&[Attribute::Class(wanted), Attribute::Id(id.to_vec())])?;
+    let of_token = Attribute::Token(true);
+    let found = session.find_objects(&[Attribute::Class(wanted), Attribute::Id(id.to_vec()), of_token])?;
     match found[..] {
         [handle] => Ok(handle),
         _ => Err(HsmError::KeyCount { label: label.into(), class, count: found.len() }),
@@ -292,9 +316,14 @@ fn bare_point(point: &[u8]) -> Option<&[u8; 65]> {
 
 /// What every private key must still be at every start.
 fn kept() -> Vec<Attribute> {
+    protected(true)
+}
+
+/// The same of a token object or of its copy in a session.
+fn protected(token: bool) -> Vec<Attribute> {
     vec![
         Attribute::KeyType(KeyType::EC),
-        Attribute::Token(true),
+        Attribute::Token(token),
         Attribute::Private(true),
         Attribute::Sensitive(true),
         Attribute::Extractable(false),
@@ -306,7 +335,7 @@ fn kept() -> Vec<Attribute> {
 }
 
 /// Every usage is spelt out: left unsaid, SoftHSM allows decryption, unwrapping and recovery.
-fn private_template(label: &str, id: [u8; 16]) -> Vec<Attribute> {
+fn private_template(label: &str, id: [u8; 16], modifiable: bool) -> Vec<Attribute> {
     vec![
         Attribute::Token(true),
         Attribute::Private(true),
@@ -317,7 +346,7 @@ fn private_template(label: &str, id: [u8; 16]) -> Vec<Attribute> {
         Attribute::Decrypt(false),
         Attribute::Unwrap(false),
         Attribute::Derive(false),
-        Attribute::Modifiable(false),
+        Attribute::Modifiable(modifiable),
         Attribute::AllowedMechanisms(vec![MechanismType::ECDSA]),
         Attribute::Id(id.to_vec()),
         Attribute::Label(label.into()),
@@ -340,13 +369,13 @@ fn public_template(label: &str, id: [u8; 16]) -> Vec<Attribute> {
     ]
 }
 
-fn generate(session: &Session, label: &str, id: [u8; 16]) -> Result<KeyMade, HsmError> {
+fn generate(session: &Session, label: &str, id: [u8; 16], modifiable: bool) -> Result<KeyMade, HsmError> {
     for same in [Attribute::Label(label.into()), Attribute::Id(id.to_vec())] {
         if !session.find_objects(&[same])?.is_empty() {
             return Err(HsmError::LabelTaken(label.into()));
         }
     }
-    let (for_public, for_private) = (public_template(label, id), private_template(label, id));
+    let (for_public, for_private) = (public_template(label, id), private_template(label, id, modifiable));
     let (public, private) =
         session.generate_key_pair(&Mechanism::EccKeyPairGen, &for_public, &for_private)?;
     confirm(session, label, public, &for_public)?;

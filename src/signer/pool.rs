@@ -38,6 +38,7 @@ pub(super) struct Pool {
     watchdog: Arc<Watchdog>,
     call_limit: Duration,
     workers: usize,
+    session_copies: bool,
     queue: Mutex<Queue>,
     work: Condvar,
     signed: AtomicU64,
@@ -65,10 +66,12 @@ impl Pool {
         watchdog: Arc<Watchdog>,
         call_limit: Duration,
         workers: usize,
+        session_copies: bool,
     ) -> Result<Arc<Self>, HsmError> {
         let queue = Mutex::new(Queue { jobs: VecDeque::with_capacity(QUEUE), idle: 0 });
         let (work, signed, failed) = (Condvar::new(), AtomicU64::new(0), AtomicU64::new(0));
-        let pool = Self { token, keys, watchdog, call_limit, workers, queue, work, signed, failed };
+        let pool =
+            Self { token, keys, watchdog, call_limit, workers, session_copies, queue, work, signed, failed };
         let ready = (0..workers).map(|n| pool.equip(n)).collect::<Result<Vec<_>, _>>()?;
         let pool = Arc::new(pool);
         for worker in ready {
@@ -104,7 +107,9 @@ impl Pool {
     /// A new session with every key found in it; each search has the time of one call.
     fn equip(&self, number: usize) -> Result<Worker, HsmError> {
         let session = self.guarded(number, || self.token.session())?;
-        let find = |key: &WantedKey| self.guarded(number, || session.find(&key.label, &key.id, &key.spki));
+        let find = |key: &WantedKey| {
+            self.guarded(number, || session.find(&key.label, &key.id, &key.spki, self.session_copies))
+        };
         let handles = self.keys.iter().map(find).collect::<Result<_, _>>()?;
         Ok(Worker { number, session, handles })
     }

@@ -45,6 +45,8 @@ pub struct Setup {
     pub keys: Option<PathBuf>,
     /// Threads, each with a session: 1 to 64.
     pub workers: usize,
+    /// Whether to sign with copies of the keys in the session, where the module looks for token objects in files.
+    pub session_copies: bool,
     /// Longest time for one PKCS#11 call.
     pub call_limit: Duration,
     /// Whether new keys may be made.
@@ -82,7 +84,8 @@ pub fn run(setup: Setup) -> Result<(), SignerError> {
     let token = Arc::new(token);
     let keys = wanted(pinned.as_ref())?;
     let hello = hello(pinned.as_ref(), &keys, setup.ceremony);
-    let pool = Pool::start(token.clone(), keys, watchdog.clone(), setup.call_limit, setup.workers)?;
+    let (limit, workers, copies) = (setup.call_limit, setup.workers, setup.session_copies);
+    let pool = Pool::start(token.clone(), keys, watchdog.clone(), limit, workers, copies)?;
     // 3. Only now is there somebody to talk to.
     let listener = listen(&setup.socket, setup.peer_uid.is_some())?;
     let desk = Arc::new(Desk { hello, pool, token, watchdog, setup });
@@ -269,7 +272,9 @@ impl Desk {
             return line.write(&Response::Generated { id, outcome });
         }
         let limit = self.setup.call_limit * START_CALLS;
-        let made = self.watchdog.guard(self.setup.workers, limit, || make(&self.token, label));
+        let made = self
+            .watchdog
+            .guard(self.setup.workers, limit, || make(&self.token, label, self.setup.session_copies));
         let failure = match made {
             Ok(made) => return line.write(&Response::Generated { id, outcome: Ok(made) }),
             Err(error) => error,
@@ -285,10 +290,10 @@ impl Desk {
     }
 }
 
-fn make(token: &Token, label: &KeyLabel) -> Result<Generated, HsmError> {
+fn make(token: &Token, label: &KeyLabel, modifiable: bool) -> Result<Generated, HsmError> {
     let mut key_id = [0; 16];
     aws_lc_rs::rand::fill(&mut key_id).map_err(|_| HsmError::NoRandomness)?;
-    let made = token.generate(label.as_str(), key_id)?;
+    let made = token.generate(label.as_str(), key_id, modifiable)?;
     let proof = token.session()?.sign(made.handle, &wire::proof_digest(&made.spki))?;
     Ok(Generated { key_id, spki: made.spki, proof })
 }

@@ -123,7 +123,7 @@ impl<'a> Certificate<'a> {
             .is_some_and(|a| UnparsedPublicKey::new(a, point).verify(message, signature).is_ok())
     }
 
-    fn signed_by(&self, issuer: &Certificate<'_>) -> bool {
+    pub(super) fn signed_by(&self, issuer: &Certificate<'_>) -> bool {
         let algorithm = self.x509.signature_algorithm();
         let signature = self.x509.signature().as_bytes();
         algorithm == self.x509.tbs_certificate().signature()

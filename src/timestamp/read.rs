@@ -60,7 +60,9 @@ pub(super) struct TokenParts<'a> {
     pub signed_attributes: &'a [u8],
     pub message_digest: &'a [u8],
     /// ESSCertIDv2.certHash of the first certificate.
-    pub certificate_hash: &'a [u8],
+    pub certificate_hash: CertificateHash<'a>,
+    /// SignedData.crls: revocation lists, whole elements; not signed.
+    pub lists: Vec<&'a [u8]>,
     pub signature: &'a [u8],
 }
 
@@ -94,14 +96,14 @@ impl<'a> TokenParts<'a> {
         let tst_info = content.take(tag::OCTET_STRING)?;
         content.finish()?;
         let certificates = elements(data.optional(tag::CONTEXT_0)?.unwrap_or_default())?;
-        data.optional(tag::CONTEXT_1)?;
+        let lists = elements(data.optional(tag::CONTEXT_1)?.unwrap_or_default())?;
         let mut signers = data.enter(tag::SET)?;
         data.finish()?;
         let signer = signers.enter(tag::SEQUENCE)?;
         if signers.peek().is_some() {
             return Err(UnreadableToken::Unsupported("has more than one signature"));
         }
-        let parts = Self::signer_info(signer, tst_info, certificates)?;
+        let parts = Self { lists, ..Self::signer_info(signer, tst_info, certificates)? };
         let listed = |d: &&[u8]| algorithm(&mut Reader::new(d)) == Ok(parts.digest);
         if !digests.iter().any(listed) {
             return Err(UnreadableToken::Unsupported("does not list its signature's digest"));
@@ -136,6 +138,7 @@ impl<'a> TokenParts<'a> {
             signed_attributes: attributes.whole,
             message_digest,
             certificate_hash,
+            lists: Vec::new(),
             signature,
         })
     }
@@ -180,9 +183,12 @@ fn algorithm(reader: &mut Reader<'_>) -> Result<ObjectIdentifier, UnreadableToke
     Ok(found)
 }
 
+/// What binds a certificate to a signature: a hash and its value.
+pub(super) type CertificateHash<'a> = (Hash, &'a [u8]);
+
 struct Attributes<'a> {
     message_digest: &'a [u8],
-    certificate_hash: &'a [u8],
+    certificate_hash: CertificateHash<'a>,
 }
 
 impl<'a> Attributes<'a> {
@@ -219,20 +225,26 @@ impl<'a> Attributes<'a> {
         let missing = UnreadableToken::Unsupported;
         Ok(Self {
             message_digest: message_digest.ok_or(missing("has no message digest"))?,
-            certificate_hash: certificate_hash.ok_or(missing("has no ESSCertIDv2 with SHA-256"))?,
+            certificate_hash: certificate_hash.ok_or(missing("has no ESSCertIDv2"))?,
         })
     }
 }
 
-/// certHash of SigningCertificateV2's first ESSCertIDv2, hashAlgorithm left to its default SHA-256.
-fn first_certificate(value: &[u8]) -> Result<&[u8], UnreadableToken> {
+/// certHash of SigningCertificateV2's first ESSCertIDv2; hashAlgorithm is SHA-256 unless it is named.
+fn first_certificate(value: &[u8]) -> Result<CertificateHash<'_>, UnreadableToken> {
     let mut fields = Reader::new(value).enter(tag::SEQUENCE)?;
     let mut ids = fields.enter(tag::SEQUENCE)?;
     let mut first = ids.enter(tag::SEQUENCE)?;
+    let mut hash = Hash::Sha256;
     if first.peek() == Some(tag::SEQUENCE) {
-        return Err(UnreadableToken::Unsupported("has an ESSCertIDv2 with another hash than SHA-256"));
+        let named = algorithm(&mut first)?;
+        hash = match Hash::from_oid(named.as_bytes()) {
+            Some(Hash::Sha256) => return Err(NotDer("a default value that is encoded").into()),
+            Some(other) => other,
+            None => return Err(UnreadableToken::Unsupported("has an ESSCertIDv2 with an unknown hash")),
+        };
     }
-    Ok(first.take(tag::OCTET_STRING)?)
+    Ok((hash, first.take(tag::OCTET_STRING)?))
 }
 
 /// TSTInfo; a known extension is none, so a critical one is refused.

@@ -1,5 +1,7 @@
 //! RFC 3161 section 2.4.1: a query in strict DER becomes a value, or the precise reason why not.
 
+use aws_lc_rs::digest as lc;
+
 use super::reply::{FailInfo, Rejection};
 use super::tlv::{NotDer, Reader, element, tag, well_formed};
 
@@ -66,9 +68,38 @@ impl Hash {
     }
 
     /// The hash with this OID (contents octets), if it is accepted.
-    pub(super) fn from_oid(oid: &[u8]) -> Option<Hash> {
+    pub(crate) fn from_oid(oid: &[u8]) -> Option<Hash> {
         let (arc, prefix) = oid.split_last()?;
         Hash::ALL.into_iter().find(|h| prefix == NIST_HASHES && h.last_arc() == *arc)
+    }
+
+    /// The hash with this [`Hash::name`].
+    pub fn from_name(name: &str) -> Option<Hash> {
+        Hash::ALL.into_iter().find(|h| h.name() == name)
+    }
+
+    /// Its value for the concatenation of `parts`.
+    pub fn of(self, parts: &[&[u8]]) -> Vec<u8> {
+        let mut context = self.context();
+        parts.iter().for_each(|part| context.update(part));
+        context.finish().as_ref().to_vec()
+    }
+
+    /// A computation of its value, piece by piece.
+    pub(crate) fn context(self) -> lc::Context {
+        lc::Context::new(match self {
+            Hash::Sha256 => &lc::SHA256,
+            Hash::Sha384 => &lc::SHA384,
+            Hash::Sha512 => &lc::SHA512,
+            Hash::Sha3_256 => &lc::SHA3_256,
+            Hash::Sha3_384 => &lc::SHA3_384,
+            Hash::Sha3_512 => &lc::SHA3_512,
+        })
+    }
+
+    /// AlgorithmIdentifier, DER, without parameters (RFC 5754 section 2).
+    pub(crate) fn algorithm_der(self) -> Vec<u8> {
+        element(tag::SEQUENCE, &[&element(tag::OID, &[&NIST_HASHES, &[self.last_arc()]])])
     }
 
     /// MessageImprint as this appliance asks for it: without parameters.

@@ -4,7 +4,7 @@
 //! than everything else a token needs outside the HSM; `rasn-cms` reads every token again in the tests.
 
 /// Identifier octets, X.690 section 8.1.2.
-pub(super) mod tag {
+pub(crate) mod tag {
     pub const BOOLEAN: u8 = 0x01;
     pub const INTEGER: u8 = 0x02;
     pub const BIT_STRING: u8 = 0x03;
@@ -19,6 +19,7 @@ pub(super) mod tag {
     pub const PRIMITIVE_1: u8 = 0x81;
     pub const CONTEXT_0: u8 = 0xA0;
     pub const CONTEXT_1: u8 = 0xA1;
+    pub const CONTEXT_2: u8 = 0xA2;
     /// Bit 6 of the identifier.
     pub const CONSTRUCTED: u8 = 0x20;
 }
@@ -30,7 +31,7 @@ pub struct NotDer(pub &'static str);
 
 /// One element: identifier, contents, and both with the length between them.
 #[derive(Clone, Copy)]
-pub(super) struct Element<'a> {
+pub(crate) struct Element<'a> {
     pub tag: u8,
     pub content: &'a [u8],
     pub whole: &'a [u8],
@@ -38,7 +39,7 @@ pub(super) struct Element<'a> {
 
 /// Walks the elements of one level.
 #[derive(Clone, Copy)]
-pub(super) struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
@@ -147,7 +148,7 @@ fn length(input: &[u8]) -> Result<(usize, &[u8]), NotDer> {
 
 /// Whether `bytes` are well-formed elements nested no deeper than `depth`: asked before anything
 /// else looks at bytes from outside.
-pub(super) fn well_formed(bytes: &[u8], depth: usize) -> Result<(), NotDer> {
+pub(crate) fn well_formed(bytes: &[u8], depth: usize) -> Result<(), NotDer> {
     let mut level = Reader::new(bytes);
     while level.peek().is_some() {
         let element = level.any()?;
@@ -160,7 +161,7 @@ pub(super) fn well_formed(bytes: &[u8], depth: usize) -> Result<(), NotDer> {
 }
 
 /// An element with the concatenation of `parts` as its contents; contents stay below 2^24 bytes.
-pub(super) fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let length: usize = parts.iter().map(|p| p.len()).sum();
     let mut out = Vec::with_capacity(length + 5);
     out.push(tag);
@@ -178,7 +179,7 @@ pub(super) fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
 }
 
 /// INTEGER of an unsigned big-endian number.
-pub(super) fn unsigned(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn unsigned(bytes: &[u8]) -> Vec<u8> {
     let first = bytes.iter().position(|b| *b != 0).unwrap_or(bytes.len());
     match &bytes[first..] {
         [] => element(tag::INTEGER, &[&[0]]),
@@ -188,7 +189,7 @@ pub(super) fn unsigned(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// SET OF in DER order (section 11.6) under `tag`.
-pub(super) fn set_of(tag: u8, mut members: Vec<Vec<u8>>) -> Vec<u8> {
+pub(crate) fn set_of(tag: u8, mut members: Vec<Vec<u8>>) -> Vec<u8> {
     members.sort();
     let parts: Vec<&[u8]> = members.iter().map(Vec::as_slice).collect();
     element(tag, &parts)

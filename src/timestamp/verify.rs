@@ -118,14 +118,15 @@ fn check_imprint(info: &TokenInfo, hash: Hash, imprint: &[u8]) -> Result<(), Tok
 }
 
 /// The certificate that SignerInfo names, bound by ESSCertIDv2 (RFC 5035 section 4).
-fn find_unit<'c, 'a>(
+pub(super) fn find_unit<'c, 'a>(
     parts: &TokenParts<'_>,
     held: &'c [Certificate<'a>],
 ) -> Result<&'c Certificate<'a>, TokenError> {
     for certificate in held {
         let (issuer, serial) = certificate.issuer_and_serial()?;
         if parts.signer == [issuer, serial].concat() {
-            let bound = Digest::of(certificate.der).as_bytes() == parts.certificate_hash;
+            let (hash, expected) = parts.certificate_hash;
+            let bound = hash.of(&[certificate.der]) == expected;
             return if bound { Ok(certificate) } else { Err(TokenError::Mismatch("ESSCertIDv2")) };
         }
     }

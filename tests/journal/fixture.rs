@@ -9,9 +9,11 @@ use std::time::Duration;
 use p256::ecdsa::SigningKey;
 use p256::ecdsa::signature::hazmat::PrehashSigner;
 use p256::pkcs8::EncodePublicKey;
+use pechat::clock::system::Machine;
 use pechat::clock::{Clock, ClockState, HandSet};
 use pechat::digest::{Digest, hex};
 use pechat::institution::InstitutionId;
+use pechat::journal::known::Known;
 use pechat::journal::receipt::RangeReceipt;
 use pechat::journal::verify::{RangeFacts, Trust, verify_range, verify_receipt};
 use pechat::journal::{JournalError, JournalName, Journals, Parts, RequestId, StampFn, Submission, Tuning};
@@ -35,7 +37,16 @@ pub struct World {
 
 impl World {
     pub fn new() -> World {
-        let (hand, clock) = HandSet::synchronised(Duration::from_millis(2));
+        Self::with(HandSet::synchronised(Duration::from_millis(2)))
+    }
+
+    /// A world whose clock reads another machine's time.
+    #[allow(dead_code)] // not every test turns the clock
+    pub fn on(machine: Arc<dyn Machine>) -> World {
+        Self::with(HandSet::on(machine, Duration::from_millis(2)))
+    }
+
+    fn with((hand, clock): (HandSet, Clock)) -> World {
         World {
             hand,
             clock,
@@ -112,13 +123,24 @@ impl World {
         self.open_all(dir, Tuning { low_water_bytes: Some(0), ..Tuning::default() }, segment_bytes).await
     }
 
+    /// Opens and compares with heads known from elsewhere.
+    #[allow(dead_code)] // what is known from elsewhere is a matter of tests/journal_rollback.rs
+    pub async fn open_knowing(&self, dir: &Path, known: Known) -> Result<Journals, JournalError> {
+        let tuning = Tuning { low_water_bytes: Some(0), ..Tuning::default() };
+        Journals::open_knowing(self.parts(dir, SEGMENT), tuning, known).await
+    }
+
     async fn open_all(
         &self,
         dir: &Path,
         tuning: Tuning,
         segment_bytes: u64,
     ) -> Result<Journals, JournalError> {
-        let parts = Parts {
+        Journals::open_tuned(self.parts(dir, segment_bytes), tuning).await
+    }
+
+    fn parts(&self, dir: &Path, segment_bytes: u64) -> Parts {
+        Parts {
             dir: dir.to_owned(),
             site: SITE.into(),
             keys: self.keys(),
@@ -126,8 +148,7 @@ impl World {
             stamp: self.stamp(),
             clock: self.clock.clone(),
             segment_bytes,
-        };
-        Journals::open_tuned(parts, tuning).await
+        }
     }
 
     /// Verifies a range receipt down to the head key's signature.

@@ -63,6 +63,11 @@ impl SoftHsm {
         self.path("signer.sock")
     }
 
+    /// Directory of the tokens.
+    pub fn tokens(&self) -> PathBuf {
+        self.path("tokens")
+    }
+
     /// Moves the token directory away, or back.
     pub fn hide(&self, hide: bool) {
         let (here, away) = (self.path("tokens"), self.path("tokens.away"));

@@ -9,7 +9,8 @@ use crate::{Failed, Target};
 pub fn key_template(target: &Target) -> Result<String, Failed> {
     let token = open(target)?;
     let key = ScratchKey::generate(&token)?;
-    let found = token.session().and_then(|session| session.find(&key.label, &key.id, key.public.spki()));
+    let found =
+        token.session().and_then(|session| session.find(&key.label, &key.id, key.public.spki(), false));
     destroy(target, &key.id)?;
     found?;
     Ok("a key made with the full template has every attribute asked for".into())

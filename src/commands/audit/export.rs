@@ -34,18 +34,18 @@ pub struct ExportArgs {
     journal: String,
     /// The folder to make; it must not exist
     #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    pub out: PathBuf,
     /// The journal-head public key (PEM), received another way [default: head_key of the configuration,
     /// $PECHAT_HEAD_KEY, else the one the appliance names]
     #[arg(long, value_name = "KEY.PEM")]
     head_key: Option<PathBuf>,
     /// Where CA certificates and revocation lists are [default: where the certificates say]
     #[arg(long, value_name = "http://HOST")]
-    public_url: Option<String>,
+    pub public_url: Option<String>,
     /// Configuration file of `pechat client` [default: $XDG_CONFIG_HOME/pechat/client.toml]; PECHAT_URL, PECHAT_CA,
     /// PECHAT_CERT and PECHAT_KEY win over it
     #[arg(long)]
-    config: Option<PathBuf>,
+    pub config: Option<PathBuf>,
 }
 
 /// Downloads, then verifies what was downloaded. The folder appears whole or not at all.

@@ -1,13 +1,13 @@
 //! `pechat audit`: an auditor's side. Takes a journal away as one folder, verifies folders, compares two
 //! states of a journal, holds a journal against the register's own list.
 
-mod addresses;
+pub(super) mod addresses;
 mod compare;
-mod export;
+pub(super) mod export;
 mod folder;
-mod manifest;
+pub(super) mod manifest;
 mod reconcile;
-mod trust;
+pub(super) mod trust;
 mod verify;
 
 use std::path::Path;
@@ -56,7 +56,7 @@ pub fn run(args: AuditArgs) -> ExitCode {
 
 /// Worse ones are greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Verdict {
+pub(super) enum Verdict {
     /// Everything holds, by keys that the auditor named.
     Passed,
     /// Nothing is wrong, but something needed to say that it holds is not there.
@@ -74,7 +74,7 @@ impl Verdict {
         }
     }
 
-    fn exit(self) -> ExitCode {
+    pub(super) fn exit(self) -> ExitCode {
         ExitCode::from(match self {
             Self::Passed => 0,
             Self::Failed => 1,
@@ -85,7 +85,7 @@ impl Verdict {
 
 /// Why something is not passed, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Fault {
+pub(super) struct Fault {
     verdict: Verdict,
     reason: String,
     entry: Option<u64>,
@@ -93,41 +93,41 @@ struct Fault {
 }
 
 impl Fault {
-    fn failed(reason: impl Into<String>) -> Fault {
+    pub(super) fn failed(reason: impl Into<String>) -> Fault {
         Fault { verdict: Verdict::Failed, reason: reason.into(), entry: None, offset: None }
     }
 
-    fn indeterminate(reason: impl Into<String>) -> Fault {
+    pub(super) fn indeterminate(reason: impl Into<String>) -> Fault {
         Fault { verdict: Verdict::Indeterminate, ..Fault::failed(reason) }
     }
 
     /// The same, said of one file of a folder.
-    fn of(self, file: &str) -> Fault {
+    pub(super) fn of(self, file: &str) -> Fault {
         Fault { reason: format!("{file}: {}", self.reason), ..self }
     }
 }
 
 /// What is known of one folder or file.
 #[derive(Debug, Default)]
-struct Report {
+pub(super) struct Report {
     fault: Option<Fault>,
-    lines: Vec<String>,
-    facts: Value,
+    pub(super) lines: Vec<String>,
+    pub(super) facts: Value,
 }
 
 impl Report {
-    fn verdict(&self) -> Verdict {
+    pub(super) fn verdict(&self) -> Verdict {
         self.fault.as_ref().map_or(Verdict::Passed, |fault| fault.verdict)
     }
 
     /// Keeps the worst fault, of equal ones the first.
-    fn note(&mut self, fault: Fault) {
+    pub(super) fn note(&mut self, fault: Fault) {
         if fault.verdict > self.verdict() {
             self.fault = Some(fault);
         }
     }
 
-    fn print(&self, path: &Path, as_json: bool) {
+    pub(super) fn print(&self, path: &Path, as_json: bool) {
         let (verdict, path) = (self.verdict().word(), path.display().to_string());
         if as_json {
             let fault = self.fault.as_ref();
@@ -150,7 +150,7 @@ impl Report {
 }
 
 /// `act` on every item, as many at once as there are cores; results in order.
-fn each<T: Sync, R: Send>(items: &[T], act: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub(super) fn each<T: Sync, R: Send>(items: &[T], act: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from).min(items.len());
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::with_capacity(items.len()));

@@ -111,11 +111,19 @@ fn placed(error: ReplayError, path: &Path) -> Fault {
 pub fn lines(facts: &ExportFacts) -> Vec<String> {
     let owner = facts.charter.institution.as_deref().unwrap_or("the appliance itself");
     let (first, last) = (UtcMicros(facts.first_time).iso8601(), UtcMicros(facts.last_time).iso8601());
-    vec![
+    let mut lines = vec![
         format!("journal {} of {owner}, opened {}", facts.charter.origin, facts.charter.opened),
         format!("{} entries from {first} to {last}", facts.count),
         head_line(&facts.proof),
-    ]
+    ];
+    lines.extend(facts.epochs.iter().map(|epoch| {
+        let (seq, time, statement) = (epoch.seq, UtcMicros(epoch.time).iso8601(), epoch.statement);
+        format!(
+            "GAP OR RESTORATION: another writer epoch begins with entry {seq} of {time}; receipts of later entries \
+             from before it may contradict this journal. Why: the statement in own.events with SHA-256 {statement}"
+        )
+    }));
+    lines
 }
 
 /// What a verified head says.
@@ -130,9 +138,12 @@ pub fn head_line(proof: &HeadFacts) -> String {
 
 /// The same for machines.
 pub fn facts_json(facts: &ExportFacts) -> Value {
-    let HeadFacts { head, checkpoint, signed, stamped } = &facts.proof;
+    let HeadFacts { head, checkpoint, signed, stamped, .. } = &facts.proof;
     json!({
         "origin": facts.charter.origin, "institution": facts.charter.institution, "count": facts.count,
+        "epoch_changes": facts.epochs.iter().map(|e| json!({
+            "seq": e.seq, "time": e.time, "statement_sha256": e.statement,
+        })).collect::<Vec<_>>(),
         "first_time": facts.first_time, "last_time": facts.last_time, "root": head.root,
         "root_log": checkpoint.origin, "root_log_size": checkpoint.size, "signature_checked": signed,
         "gen_time_us": stamped.map(|t| t.gen_time_us), "accuracy_us": stamped.and_then(|t| t.accuracy_us),

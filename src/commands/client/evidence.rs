@@ -150,7 +150,7 @@ impl Verifier {
 }
 
 /// The range receipt as the plan says it must be: ids and digests are ours, never the server's.
-fn receipt(stored: &StoredRun, lines: &[usize], plan: &Plan) -> Result<RangeReceipt, String> {
+pub fn receipt(stored: &StoredRun, lines: &[usize], plan: &Plan) -> Result<RangeReceipt, String> {
     let run = &stored.run;
     let mut entries = Vec::with_capacity(lines.len());
     for (k, line) in lines.iter().enumerate() {

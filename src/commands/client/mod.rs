@@ -2,6 +2,7 @@
 
 pub mod evidence;
 pub mod http;
+pub mod identifier;
 pub mod init;
 pub mod plan;
 pub mod retry;
@@ -37,6 +38,9 @@ enum ClientCommand {
     Stamp(stamp::StampArgs),
     /// Seal every line of a JSON Lines file in a journal; goes on where it was interrupted
     Seal(seal::SealArgs),
+    /// Get unique register numbers (Annex 3), one a line
+    #[command(after_help = "Example: pechat client identifier --count 10")]
+    Identifier(identifier::IdentifierArgs),
     /// Check a sealed or stamped file against plan, receipts and keys; needs no connection
     Verify(verify::VerifyArgs),
 }
@@ -161,6 +165,11 @@ fn execute(args: &ClientArgs) -> Result<(), ClientError> {
             );
             Ok(())
         }
+        ClientCommand::Identifier(a) => {
+            let numbers = identifier::identifier(a, &settings::load(config)?)?;
+            numbers.iter().for_each(|number| println!("{number}"));
+            Ok(())
+        }
         ClientCommand::Verify(a) => {
             verify::verify(a, settings::offline(config)?).map(|said| println!("{said}"))
         }
@@ -178,6 +187,6 @@ fn at(path: &Path, error: std::io::Error) -> ClientError {
 }
 
 /// Fills the buffer from the system's generator.
-fn random(buffer: &mut [u8]) -> Result<(), ClientError> {
+pub(super) fn random(buffer: &mut [u8]) -> Result<(), ClientError> {
     aws_lc_rs::rand::fill(buffer).map_err(|_| ClientError::NoRandomness)
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::plan::Plan;
 use super::runs::{self, StoredRun};
 use super::{ClientError, at};
+use crate::replace::replace;
 
 /// The folder of one sealed file.
 #[derive(Debug, Clone)]
@@ -122,19 +123,7 @@ impl Receipts {
 
 /// Replaces `path` (0600) with `bytes`: after a crash it holds either the old or the new content.
 pub fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), ClientError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    let new = PathBuf::from(name);
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&new)
-        .map_err(|e| at(&new, e))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|e| at(&new, e))?;
-    fs::rename(&new, path).map_err(|e| at(path, e))?;
-    sync_dir(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+    replace(path, bytes, 0o600).map_err(|e| at(path, e))
 }
 
 fn sync_dir(dir: &Path) -> Result<(), ClientError> {

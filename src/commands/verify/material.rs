@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::digest as lc;
 use der::asn1::AnyRef;
 use der::{Decode, Encode, Reader, SliceReader, Tag, Tagged};
 
 use super::VerifyArgs;
+use super::cosigned::Quorum;
 use crate::digest::{Digest, hex, unhex_into};
 use crate::journal::entry::Entry;
 use crate::journal::verify::{TokenTime, Trust};
@@ -20,6 +20,8 @@ pub struct Material {
     pub roots: Vec<Vec<u8>>,
     /// Journal-head key, SubjectPublicKeyInfo DER.
     pub head_key: Option<Vec<u8>>,
+    /// Whose cosignatures are looked for, and how many are needed.
+    pub witnesses: Quorum,
     /// What the evidence should be about.
     pub expected: Expected,
 }
@@ -46,15 +48,16 @@ pub enum Expected {
 impl Material {
     /// Loads what the arguments name. Errors are about the command line, not about the evidence.
     pub fn load(args: &VerifyArgs) -> Result<Material, String> {
-        if args.ca.is_empty() && args.head_key.is_none() {
-            return Err("nothing to trust: give --ca, --head-key or both".into());
+        if args.ca.is_empty() && args.head_key.is_none() && args.witness.is_empty() {
+            return Err("nothing to trust: give --ca, --head-key or --witness".into());
         }
         let mut roots = Vec::new();
         for path in &args.ca {
             roots.extend(certificates(path)?);
         }
         let head_key = args.head_key.as_deref().map(public_key).transpose()?;
-        Ok(Material { roots, head_key, expected: expected(args)? })
+        let witnesses = Quorum::new(&args.witness, args.cosigned)?;
+        Ok(Material { roots, head_key, witnesses, expected: expected(args)? })
     }
 }
 
@@ -121,20 +124,12 @@ impl Expected {
 
     /// The imprint a token with this hash should have.
     pub fn imprint(&self, hash: Hash) -> Result<Vec<u8>, String> {
-        let algorithm = match hash {
-            Hash::Sha256 => &lc::SHA256,
-            Hash::Sha384 => &lc::SHA384,
-            Hash::Sha512 => &lc::SHA512,
-            Hash::Sha3_256 => &lc::SHA3_256,
-            Hash::Sha3_384 => &lc::SHA3_384,
-            Hash::Sha3_512 => &lc::SHA3_512,
-        };
         match self {
             Expected::Nothing => {
                 Err("is a time-stamp token; --data or --digest is needed to check it".into())
             }
             Expected::Digest(bytes) => Ok(bytes.clone()),
-            Expected::Data(data) => Ok(lc::digest(algorithm, data).as_ref().to_vec()),
+            Expected::Data(data) => Ok(hash.of(&[data])),
         }
     }
 }

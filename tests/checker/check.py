@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+"""Judges a history of calls against the exported journal. Shares no code with the journal but SHA-256.
+
+History: one JSON object a line, times in microseconds of one monotonic clock.
+  {"call","start","end","ids":[hex],"digests":[hex],"outcome":"ok|conflict|fail|unknown","body":TEXT}
+  {"seen","start","end","body":TEXT}      the journal's head, as GET .../checkpoint answered it
+  {"fault":"kill-signer|kill-front|storage","start","end"}   storage: no call within may be acknowledged
+Export: docs/formats/journal.md. Exit 0 and one line a rule, or 1 and the first violation.
+"""
+import base64, hashlib, json, sys
+
+ENTRY = 152
+
+
+def sha(data):
+    return hashlib.sha256(data).digest()
+
+
+def need(rule, holds, reason):
+    if not holds:
+        sys.exit(f"{rule} VIOLATED: {reason}")
+
+
+def node(left, right):
+    return sha(b"\1" + left + right)
+
+
+def roots_at(leaves, sizes):
+    """Root of the first n leaves for every n of sizes, in one pass: a stack of perfect subtrees."""
+    wanted, found, stack = set(sizes), {}, []
+    for count, leaf in enumerate(leaves, 1):
+        stack.append(leaf)
+        bits = count
+        while not bits & 1:
+            right = stack.pop()
+            stack[-1] = node(stack[-1], right)
+            bits >>= 1
+        if count in wanted:
+            root = stack[-1]
+            for left in reversed(stack[:-1]):
+                root = node(left, root)
+            found[count] = root
+    return found
+
+
+def climb(leaf, index, size, path):
+    """RFC 9162 section 2.1.3.2: the root that the path leads to, or None."""
+    last = size - 1
+    if index > last:
+        return None
+    for sibling in path:
+        if last == 0:
+            return None
+        if index & 1 or index == last:
+            leaf = node(sibling, leaf)
+            while not index & 1 and index:
+                index, last = index >> 1, last >> 1
+        else:
+            leaf = node(leaf, sibling)
+        index, last = index >> 1, last >> 1
+    return leaf if last == 0 else None
+
+
+def read_export(path):
+    """I2: dense, each entry naming the one before it."""
+    with open(path, "rb") as file:
+        need("I2", file.readline() == b"pechat-export v1\n", "the file is no export")
+        header = json.loads(file.readline())
+        prev, journal = sha(header["charter"].encode()), sha(header["origin"].encode())
+        leaves, entries = [], []
+        while raw := file.read(ENTRY):
+            seq = len(leaves)
+            need("I2", len(raw) == ENTRY and raw[16:48] == journal, f"entry {seq} is cut or of another journal")
+            need("I2", int.from_bytes(raw[48:56], "big") == seq, f"a gap before entry {seq}")
+            need("I2", raw[56:88] == prev, f"entry {seq} does not name its predecessor")
+            prev = sha(b"\0" + raw)
+            leaves.append(prev)
+            entries.append((raw[102:118].hex(), raw[120:152].hex()))
+    need("I2", len(leaves) == header["count"], f"{len(leaves)} entries, {header['count']} announced")
+    return header, leaves, entries
+
+
+def main(history_path, export_path):
+    history = [json.loads(line) for line in open(history_path)]
+    header, leaves, entries = read_export(export_path)
+    calls = [line for line in history if "call" in line]
+    oks = [call for call in calls if call["outcome"] == "ok"]
+
+    places = {}
+    for seq, (id_, digest) in enumerate(entries[1:], 1):
+        need("I1", id_ not in places, f"id {id_} stands in entries {places.get(id_, (0,))[0]} and {seq}")
+        places[id_] = (seq, digest)
+
+    proofs, first_answer, sealed = [header], {}, {}
+    for call in oks:
+        answer = json.loads(call["body"])
+        said = {}
+        for run in answer["receipts"]:
+            proofs.append(run)
+            for k, entry in enumerate(run["entries"]):
+                said[entry["request_id"]] = (run["first"] + k, entry["digest"])
+        for id_, digest in zip(call["ids"], call["digests"]):
+            need("I1", places.get(id_) == said.get(id_), f"call {call['call']}: {id_} acknowledged as {said.get(id_)}, recovered as {places.get(id_)}")
+            need("I1", said[id_][1] == digest, f"call {call['call']}: {id_} was acknowledged for another digest")
+            need("I10", sealed.setdefault(id_, digest) == digest, f"{id_} was acknowledged for two digests")
+        key = (tuple(call["ids"]), tuple(call["digests"]))
+        need("I10", first_answer.setdefault(key, call["body"]) == call["body"], f"call {call['call']}: other bytes for the same request")
+    for call in calls:
+        if call["outcome"] == "conflict":
+            other = [i for i, d in zip(call["ids"], call["digests"]) if i in places and places[i][1] != d]
+            need("I10", other, f"call {call['call']}: a conflict, but no id stands for another digest")
+
+    seen = [line for line in history if "seen" in line]
+    for line in seen:
+        line["proof"] = json.loads(line["body"])
+        proofs.append(line["proof"])
+    heads, checkpoints, slots = {}, {}, {}
+    for proof in proofs:
+        origin, size, root, after, end = proof["head"].split("\n")
+        need("I2", origin == header["origin"] and after.startswith("after ") and end == "", "a head of another form or journal")
+        size, root = int(size), base64.b64decode(root)
+        need("I2", heads.setdefault(size, root) == root, f"two heads of {size} entries")
+        body, lines = proof["checkpoint"].rsplit("\n\n", 1)
+        name, root_size, root_hash = body.split("\n")
+        root_size, root_hash, body = int(root_size), base64.b64decode(root_hash), body.encode() + b"\n"
+        need("I2", checkpoints.setdefault(root_size, root_hash) == root_hash, f"two root checkpoints of {root_size} leaves")
+        need("I2", slots.setdefault(proof["root_index"], proof["head"]) == proof["head"], f"two heads at root leaf {proof['root_index']}")
+        path = [bytes.fromhex(step) for step in proof["root_path"]]
+        reached = climb(sha(b"\0" + proof["head"].encode()), proof["root_index"], root_size, path)
+        need("I2", reached == root_hash, f"the head of {size} entries does not stand in the root log of {root_size}")
+        tokens = [base64.b64decode(line.split(" ")[2]) for line in lines.splitlines()]
+        need("I3", any(sha(body) in token for token in tokens), f"no token over the root checkpoint of {root_size}")
+    need("I3", max(heads) <= len(leaves), f"a head of {max(heads)} entries left, {len(leaves)} were recovered")
+    computed = roots_at(leaves, heads)
+    for size, root in heads.items():
+        need("I20", computed[size] == root, f"the replayed root of {size} entries is not the published one")
+    ordered = sorted(seen, key=lambda line: line["start"])
+    ends, newest = sorted(seen, key=lambda line: line["end"]), 0
+    for line in ordered:
+        while ends and ends[0]["end"] < line["start"]:
+            newest = max(newest, int(ends.pop(0)["proof"]["head"].split("\n")[1]))
+        size = int(line["proof"]["head"].split("\n")[1])
+        need("I3", size >= newest, f"the published size fell from {newest} to {size}")
+
+    storage = [line for line in history if line.get("fault") == "storage"]
+    for fault in storage:
+        for call in oks:
+            inside = fault["start"] <= call["start"] and call["end"] <= fault["end"]
+            need("I17", not inside, f"call {call['call']} was acknowledged after the storage failed")
+    ends = {call["ids"][0] for call in oks}
+    open_ = [c["call"] for c in calls if c["outcome"] == "unknown" and c["ids"][0] not in ends]
+    need("I16", not open_, f"calls never resolved: {open_[:5]}")
+    kinds = {kind: sum(call["outcome"] == kind for call in calls) for kind in ("ok", "conflict", "fail", "unknown")}
+    print(f"CONSISTENT: {len(leaves)} entries, calls {kinds}, {len(heads)} heads, {len(checkpoints)} checkpoints, "
+          f"{len(seen)} sightings, {len(history) - len(calls) - len(seen)} faults: I1 I2 I3 I10 I16 I17 I20 hold")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
