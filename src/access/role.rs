@@ -33,6 +33,8 @@ pub enum Action {
     ReadJournal,
     /// Open a journal for an institution.
     OpenJournal,
+    /// Freeze a journal or hand it over, together with a second officer.
+    CloseJournal,
     /// Register an institution.
     ManageInstitutions,
     /// Ask for a certificate for an institution.
@@ -85,6 +87,7 @@ impl Role {
             Role::ControlAdministrator => matches!(
                 action,
                 OpenJournal
+                    | CloseJournal
                     | ManageInstitutions
                     | RequestCertificate
                     | AgreeToCertificate

@@ -25,6 +25,7 @@ pub mod problem;
 pub mod public;
 pub mod quarantine;
 pub mod status;
+pub mod tenure;
 pub mod tiles;
 pub mod timestamp;
 pub mod tls;
@@ -111,6 +112,9 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/journals/{journal}/range", &[ReadJournal]),
     route("GET", "/v1/journals/{journal}/consistency", &[ReadJournal]),
     route("GET", "/v1/journals/{journal}/export", &[ReadJournal]),
+    route("POST", "/v1/journals/{journal}/freeze", &[CloseJournal]),
+    route("POST", "/v1/journals/{journal}/hand-over", &[CloseJournal]),
+    route("GET", "/v1/journals/{journal}/statements", &[ReadJournal, CloseJournal]),
     route("POST", "/v1/identifiers", &[TakeIdentifiers]),
     route("GET", "/v1/journals/{journal}/tile/{*tile}", &[ReadJournal]),
     route("GET", "/v1/checkpoint", &[]),
@@ -151,6 +155,7 @@ fn api_routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Description::openapi())
         .merge(timestamp::routes())
         .merge(journal::routes())
+        .merge(tenure::routes())
         .merge(identifier::routes())
         .merge(moment::routes())
         .merge(tiles::routes())

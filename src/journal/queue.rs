@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
+use super::control::Ordered;
 use super::record::SLOT_BYTES;
 use super::settle::Settlement;
 use super::state::{Journal, Seal};
@@ -74,6 +75,8 @@ pub enum Command {
     Seal {
         /// Which journal.
         journal: Arc<Journal>,
+        /// Whose it must be; `None`: the caller knows.
+        by: Option<InstitutionId>,
         /// The digests.
         submissions: Vec<Submission>,
         /// The size the caller believes.
@@ -103,6 +106,15 @@ pub enum Command {
         /// Where the answer goes.
         reply: Reply<Option<u64>>,
     },
+    /// Freeze a journal or hand it over, in a batch of its own.
+    Control {
+        /// Which journal.
+        journal: Arc<Journal>,
+        /// What is to happen.
+        ordered: Ordered,
+        /// Where the answer goes.
+        reply: Reply<Recorded>,
+    },
     /// End the quarantine: a new epoch begins in every journal.
     Settle {
         /// What is recorded.
@@ -128,6 +140,7 @@ impl Command {
             Command::Record { .. }
             | Command::Create { .. }
             | Command::Find { .. }
+            | Command::Control { .. }
             | Command::Settle { .. } => 1,
         }
     }

@@ -166,7 +166,7 @@ impl Reconciler {
 
     /// Takes the journal's next entry, which begins at byte `offset` of its export. The charter is no request.
     pub fn entry(&mut self, entry: &Entry, offset: u64) {
-        if [EntryKind::Charter as u16, EntryKind::EpochChange as u16].contains(&entry.kind) {
+        if ![EntryKind::Seal as u16, EntryKind::Record as u16].contains(&entry.kind) {
             return;
         }
         let (seq, id, digest) = (entry.seq, entry.request_id, entry.digest);

@@ -25,8 +25,8 @@ impl Sequencer {
         own_admission: &Result<(), JournalError>,
     ) {
         match command {
-            Command::Seal { journal, submissions, expect, reply } => {
-                let staged = self.stage_seal(&journal, &submissions, expect, admission, open);
+            Command::Seal { journal, by, submissions, expect, reply } => {
+                let staged = self.stage_seal(&journal, by.as_ref(), &submissions, expect, admission, open);
                 match staged {
                     Ok(positions) => open.waiters.push((journal, Placed { submissions, positions }, reply)),
                     Err(error) => drop(reply.send(Err(error))),
@@ -44,8 +44,8 @@ impl Sequencer {
                 let found = self.lines[journal.number as usize].index.get(&id).copied();
                 let _ = reply.send(Ok(found.filter(|seq| *seq < size)));
             }
-            // The round keeps these back: a new epoch begins in a batch of its own.
-            Command::Settle { .. } => {}
+            // The round keeps these back: each has a batch of its own.
+            Command::Settle { .. } | Command::Control { .. } => {}
             Command::Create { name, institution, reply } => {
                 let allowed = if institution.is_some() { admission } else { own_admission };
                 match self.stage_create(name, institution, stamp, allowed, open) {
@@ -59,6 +59,7 @@ impl Sequencer {
     fn stage_seal(
         &mut self,
         journal: &Journal,
+        by: Option<&InstitutionId>,
         submissions: &[Submission],
         expect: Option<u64>,
         admission: &Result<(), JournalError>,
@@ -89,7 +90,8 @@ impl Sequencer {
                 Some(expected) => Err(JournalError::Stale { expected, actual: before }),
                 None => admission.clone(),
             };
-            if let Err(error) = refusal {
+            // A frozen journal, or another's, is told first: there no other request can help.
+            if let Err(error) = journal.tenure().admit(journal.name.as_str(), by).and(refusal) {
                 self.take_back(number, before, open);
                 return Err(error);
             }

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use super::entry::journal_id;
+use super::entry::{EntryKind, journal_id};
 use super::known::{Doubt, Known, KnownHead, Quarantine};
 use super::log::Place;
 use super::record::{GROUP_FIXED, SECTION_FIXED};
 use super::segments::Segments;
+use super::tenure::{Change, Tenure};
 use super::tiles::{Keeper, Tree};
 use super::{JournalError, JournalInfo, JournalName, JournalStats};
 use crate::clock::UtcMicros;
@@ -71,7 +72,7 @@ pub struct Journal {
     pub number: u32,
     /// Name.
     pub name: JournalName,
-    /// Owner; `None` for own journals.
+    /// Whom it was opened for; `None` for own journals. Whose it is, [`Journal::tenure`] says.
     pub institution: Option<InstitutionId>,
     /// Origin line.
     pub origin: String,
@@ -82,6 +83,7 @@ pub struct Journal {
     /// Its tree; leaves beyond the durable size are never shown.
     pub tree: Arc<Tree>,
     batches: RwLock<Batches>,
+    tenure: RwLock<Tenure>,
 }
 
 impl Journal {
@@ -96,7 +98,8 @@ impl Journal {
         let origin = format!("{}/j/{}", shared.site, name.as_str());
         let tree = Tree::new(shared.tiles_dir.join("j").join(name.as_str()), &shared.keeper);
         let id = journal_id(&origin);
-        Arc::new(Journal { number, name, institution, origin, id, charter, tree, batches: RwLock::default() })
+        let (batches, tenure) = (RwLock::default(), RwLock::new(Tenure::new(institution.clone())));
+        Arc::new(Journal { number, name, institution, origin, id, charter, tree, batches, tenure })
     }
 
     /// Adds a durable batch.
@@ -107,6 +110,25 @@ impl Journal {
         if batches.heads.len() > RECENT {
             batches.heads.pop_front();
         }
+    }
+
+    /// Whose it is now, and whether it was frozen.
+    pub fn tenure(&self) -> Tenure {
+        self.tenure.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A durable control entry; what does not follow was refused by the second path.
+    pub fn changed(&self, change: &Change) {
+        if let Err(why) = self.tenure.write().unwrap_or_else(PoisonError::into_inner).apply(change) {
+            tracing::error!(journal = self.name.as_str(), %why, "a control entry does not follow");
+        }
+    }
+
+    /// Sequences of its control entries.
+    pub fn controls(&self) -> Vec<u64> {
+        let batches = self.batches.read().unwrap_or_else(PoisonError::into_inner);
+        let control = [EntryKind::Freeze as u16, EntryKind::HandOver as u16];
+        batches.all.iter().filter(|batch| control.contains(&batch.kind)).map(|batch| batch.first).collect()
     }
 
     /// The batch that holds `seq`, and its head text if that is recent.
@@ -152,12 +174,9 @@ impl Journal {
 
     /// For callers.
     pub fn info(&self) -> JournalInfo {
-        JournalInfo {
-            name: self.name.clone(),
-            institution: self.institution.clone(),
-            origin: self.origin.clone(),
-            size: self.size(),
-        }
+        let Tenure { owner: institution, frozen, .. } = self.tenure();
+        let (name, origin) = (self.name.clone(), self.origin.clone());
+        JournalInfo { name, institution, origin, size: self.size(), frozen }
     }
 }
 

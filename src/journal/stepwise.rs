@@ -118,7 +118,7 @@ impl Stepwise {
             Ask::Seal(name, submissions, expect) => {
                 let journal = self.shared.journal(name.as_str())?;
                 let (reply, answer) = oneshot::channel();
-                self.work.commands.push(Command::Seal { journal, submissions, expect, reply });
+                self.work.commands.push(Command::Seal { journal, by: None, submissions, expect, reply });
                 Pending::Placed(answer)
             }
             Ask::Record(own, id, detail) => {
