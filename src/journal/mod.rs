@@ -627,8 +627,8 @@ impl Journals {
         Ok(self.0.shared.journal(journal.as_str())?.tenure())
     }
 
-    /// The control entries of a journal: sequence, and the statement's text unless only its digest is known.
-    pub fn statements(&self, journal: &JournalName) -> Result<Vec<(u64, Option<Vec<u8>>)>, JournalError> {
+    /// The control entries of a journal.
+    pub fn statements(&self, journal: &JournalName) -> Result<Vec<tenure::Stated>, JournalError> {
         let journal = self.0.shared.journal(journal.as_str())?;
         let lookup = Lookup(&self.0.shared);
         Ok(journal.controls().into_iter().map(|seq| (seq, lookup.detail(&journal, seq).ok())).collect())

@@ -8,6 +8,7 @@ use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::sync::watch;
 
 use super::batch::{Sequencer, Target};
+use super::control::Ordered;
 use super::disk::Disk;
 use super::log::Opening;
 use super::queue::{Command, Limits, Placed, Positions, Queue, SealOutcome, Work};
@@ -28,6 +29,8 @@ pub enum Ask {
     Seal(JournalName, Vec<Submission>, Option<u64>),
     /// Record a detail.
     Record(OwnJournal, RequestId, Vec<u8>),
+    /// Freeze a journal or hand it over.
+    Control(JournalName, Ordered),
 }
 
 /// An answer that may not be there yet.
@@ -36,7 +39,7 @@ pub enum Pending {
     Created(oneshot::Receiver<Result<JournalInfo, JournalError>>),
     /// To [`Ask::Seal`].
     Placed(oneshot::Receiver<Result<Placed, JournalError>>),
-    /// To [`Ask::Record`].
+    /// To [`Ask::Record`] and [`Ask::Control`].
     Recorded(oneshot::Receiver<Result<Recorded, JournalError>>),
     /// To [`Stepwise::seal`].
     Sealed(oneshot::Receiver<Result<(), JournalError>>),
@@ -120,6 +123,12 @@ impl Stepwise {
                 let (reply, answer) = oneshot::channel();
                 self.work.commands.push(Command::Seal { journal, by: None, submissions, expect, reply });
                 Pending::Placed(answer)
+            }
+            Ask::Control(name, ordered) => {
+                let journal = self.shared.journal(name.as_str())?;
+                let (reply, answer) = oneshot::channel();
+                self.work.commands.push(Command::Control { journal, ordered, reply });
+                Pending::Recorded(answer)
             }
             Ask::Record(own, id, detail) => {
                 let (journal, digest) = (self.shared.journal(own.name())?, Digest::of(&detail));

@@ -14,6 +14,9 @@ use crate::institution::InstitutionId;
 /// Longest statement, bytes.
 pub const MAX_STATEMENT: usize = 32 << 10;
 
+/// A control entry: its sequence, and the statement's text unless only its digest is known.
+pub type Stated = (u64, Option<Vec<u8>>);
+
 /// What happened to the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
@@ -204,6 +207,13 @@ mod tests {
     fn a_statement_survives_its_text_and_contradictions_are_refused() {
         for good in [statement(None), statement(Some("ministry"))] {
             assert_eq!(Statement::parse(&good.text()), Ok(good));
+        }
+        let kept = [
+            (&include_bytes!("../../tests/vectors/journal_statement/frozen.json")[..], Event::Frozen),
+            (include_bytes!("../../tests/vectors/journal_statement/handed-over.json"), Event::HandedOver),
+        ];
+        for (text, event) in kept {
+            assert_eq!(Statement::parse(text).map(|said| said.event), Ok(event));
         }
         let mut all = vec![statement(Some("mayor")), statement(None), statement(Some("ministry"))];
         all[1].event = Event::HandedOver;

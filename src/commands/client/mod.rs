@@ -4,6 +4,7 @@ pub mod evidence;
 pub mod http;
 pub mod identifier;
 pub mod init;
+pub mod order;
 pub mod plan;
 pub mod retry;
 pub mod runs;
@@ -41,6 +42,16 @@ enum ClientCommand {
     /// Get unique register numbers (Annex 3), one a line
     #[command(after_help = "Example: pechat client identifier --count 10")]
     Identifier(identifier::IdentifierArgs),
+    /// Agree, as an officer, to freeze a journal: nothing can be sealed in it afterwards
+    #[command(
+        after_help = "Example: pechat client freeze --journal land --description 'Order 17 of 2026-11-24'"
+    )]
+    Freeze(order::FreezeArgs),
+    /// Agree, as an officer, to hand a journal over to another institution
+    #[command(
+        after_help = "Example: pechat client hand-over --journal land --to ministry --description 'Order 18 of 2026-11-24'"
+    )]
+    HandOver(order::HandOverArgs),
     /// Check a sealed or stamped file against plan, receipts and keys; needs no connection
     Verify(verify::VerifyArgs),
 }
@@ -169,6 +180,10 @@ fn execute(args: &ClientArgs) -> Result<(), ClientError> {
             let numbers = identifier::identifier(a, &settings::load(config)?)?;
             numbers.iter().for_each(|number| println!("{number}"));
             Ok(())
+        }
+        ClientCommand::Freeze(a) => order::freeze(a, &settings::load(config)?).map(|said| println!("{said}")),
+        ClientCommand::HandOver(a) => {
+            order::hand_over(a, &settings::load(config)?).map(|said| println!("{said}"))
         }
         ClientCommand::Verify(a) => {
             verify::verify(a, settings::offline(config)?).map(|said| println!("{said}"))
