@@ -77,6 +77,8 @@ fn attempt(shared: &Arc<Shared>, dir: &Path, disk: &Arc<dyn Disk>, bytes: &[u8])
     pages.map_err(|e| format!("its file of places is missing or short: {e}"))?;
     for (journal, state) in journals.iter().zip(snapshot.journals) {
         shared.advance(state.batches.tail.last().map_or(i64::MIN, |batch| batch.time));
+        // The second path has taken the same changes already.
+        state.changes.iter().for_each(|change| journal.changed(change));
         journal.restore(state.batches);
         shared.add(Arc::clone(journal));
     }
@@ -132,5 +134,5 @@ fn newest_seal(shared: &Shared, snapshot: &Snapshot) -> Result<Option<Arc<Seal>>
     let bytes = shared.read(at.place, at.offset as usize, at.bytes as usize).map_err(|e| e.to_string())?;
     let note = String::from_utf8(bytes).ok().filter(|note| Digest::of(note.as_bytes()) == at.hash);
     let note = note.ok_or("the newest seal has changed")?;
-    Ok(Some(Arc::new(Seal { root_size: at.root_size, note })))
+    Ok(Some(Arc::new(Seal { root_size: at.root_size, note: note.into() })))
 }
