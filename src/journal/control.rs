@@ -73,7 +73,7 @@ impl Sequencer {
         open: &mut Open,
     ) -> Result<u64, JournalError> {
         let unfit = |why| JournalError::NotNow(format!("the order cannot be recorded: {why}"));
-        journal.tenure().admit(journal.name.as_str(), Some(&ordered.institution))?;
+        journal.admit(Some(&ordered.institution))?;
         let number = journal.number as usize;
         let statement = ordered.statement(&journal.origin, self.lines[number].next);
         let detail = statement.text();

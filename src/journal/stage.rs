@@ -91,7 +91,7 @@ impl Sequencer {
                 None => admission.clone(),
             };
             // A frozen journal, or another's, is told first: there no other request can help.
-            if let Err(error) = journal.tenure().admit(journal.name.as_str(), by).and(refusal) {
+            if let Err(error) = journal.admit(by).and(refusal) {
                 self.take_back(number, before, open);
                 return Err(error);
             }

@@ -117,6 +117,11 @@ impl Journal {
         self.tenure.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// [`Tenure::admit`] of this moment.
+    pub fn admit(&self, by: Option<&InstitutionId>) -> Result<(), JournalError> {
+        self.tenure.read().unwrap_or_else(PoisonError::into_inner).admit(self.name.as_str(), by)
+    }
+
     /// A durable control entry; what does not follow was refused by the second path.
     pub fn changed(&self, change: &Change) {
         if let Err(why) = self.tenure.write().unwrap_or_else(PoisonError::into_inner).apply(change) {
