@@ -142,6 +142,8 @@ pub struct Journal {
     pub head_file: Option<PathBuf>,
     /// Copies of that file elsewhere; read at start, never written.
     pub known_heads: Vec<PathBuf>,
+    /// Seconds between entries with SHA3-256 roots of the journals that grew.
+    pub twin_interval_s: u64,
 }
 
 impl Default for Journal {
@@ -152,6 +154,7 @@ impl Default for Journal {
             known_heads: Vec::new(),
             public_tiles: true,
             witness: Vec::new(),
+            twin_interval_s: 900,
         }
     }
 }
@@ -233,6 +236,7 @@ impl Config {
             ((1 << 20)..=(4 << 30)).contains(&self.journal.segment_bytes),
             "journal.segment_bytes: 1048576 (1 MiB) to 4294967296 (4 GiB)",
         );
+        must((1..=86_400).contains(&self.journal.twin_interval_s), "journal.twin_interval_s: 1 to 86400");
         must(
             self.journal.head_file.iter().chain(&self.journal.known_heads).all(|path| path.is_absolute()),
             "journal.head_file and journal.known_heads: give absolute paths",

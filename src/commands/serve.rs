@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::http::listen::{Door, listen};
 use crate::http::{self, App, Front};
 use crate::institution::Environment;
-use crate::journal::{Journals, OwnJournal, Parts, RequestId, StampFn, Tuning};
+use crate::journal::{Journals, OwnJournal, Parts, RequestId, StampFn, Tuning, twin};
 use crate::keys::{Keys, PinnedKeys, client};
 use crate::timestamp::{Authority, RecordFn, UnitParts};
 use crate::witness;
@@ -85,6 +85,8 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     tokio::spawn(renew_lists(app.issuer.clone(), app.journals.clone()));
     let witnesses = witness::rounds::start(&app.journals, &config.journal.witness, config.data("witness"));
     let _rounds = witnesses.map_err(during("witnesses"))?;
+    let interval = Duration::from_secs(config.journal.twin_interval_s);
+    let _twins = twin::rounds::start(&app.journals, interval, config.data("twins"));
     let published = heads::Published::start(config.head_file(), app.journals.clone());
     note(&app.journals, json!({"event": "start", "version": env!("CARGO_PKG_VERSION")})).await?;
     let chain = ["tsu-1", "root"].map(|name| layout::certificate(&config, name));

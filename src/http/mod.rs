@@ -27,6 +27,7 @@ pub mod status;
 pub mod tiles;
 pub mod timestamp;
 pub mod tls;
+pub mod twin;
 pub mod version;
 pub mod witness;
 
@@ -108,6 +109,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/journals/{journal}/consistency", &[ReadJournal]),
     route("GET", "/v1/journals/{journal}/export", &[ReadJournal]),
     route("GET", "/v1/journals/{journal}/tile/{*tile}", &[ReadJournal]),
+    route("GET", "/v1/journals/{journal}/twin", &[ReadJournal]),
     route("GET", "/v1/checkpoint", &[]),
     route("GET", "/v1/consistency", &[]),
     route("GET", "/v1/keys/journal-head", &[]),
@@ -148,6 +150,7 @@ fn api_routes() -> OpenApiRouter<App> {
         .merge(journal::routes())
         .merge(moment::routes())
         .merge(tiles::routes())
+        .merge(twin::routes())
         .merge(quarantine::routes())
         .merge(institution::routes())
         .merge(certificate::routes())

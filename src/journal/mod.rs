@@ -65,12 +65,19 @@ pub enum OwnJournal {
     Clock,
     /// `own.events`: start, stop, officers' acts, journals opened.
     Events,
+    /// `own.twins`: SHA3-256 roots beside the SHA-256 roots.
+    Twins,
 }
 
 impl OwnJournal {
     /// All of them.
-    pub const ALL: [OwnJournal; 4] =
-        [OwnJournal::Timestamps, OwnJournal::Certificates, OwnJournal::Clock, OwnJournal::Events];
+    pub const ALL: [OwnJournal; 5] = [
+        OwnJournal::Timestamps,
+        OwnJournal::Certificates,
+        OwnJournal::Clock,
+        OwnJournal::Events,
+        OwnJournal::Twins,
+    ];
 
     /// Its journal name.
     pub fn name(self) -> &'static str {
@@ -79,6 +86,7 @@ impl OwnJournal {
             OwnJournal::Certificates => "own.certificates",
             OwnJournal::Clock => "own.clock",
             OwnJournal::Events => "own.events",
+            OwnJournal::Twins => "own.twins",
         }
     }
 }
@@ -227,6 +235,7 @@ struct Inner {
     sequencer: Mutex<Option<JoinHandle<()>>>,
     sealer: tokio::task::JoinHandle<()>,
     witnesses: Witnesses,
+    twins: twin::rounds::Twins,
 }
 
 impl Drop for Inner {
@@ -291,7 +300,8 @@ impl Journals {
         };
         let sealer = tokio::spawn(sealer.run());
         let (sequencer, witnesses) = (Mutex::new(Some(thread)), Witnesses::default());
-        let journals = Journals(Arc::new(Inner { shared, queue, sequencer, sealer, witnesses }));
+        let twins = twin::rounds::Twins::default();
+        let journals = Journals(Arc::new(Inner { shared, queue, sequencer, sealer, witnesses, twins }));
         if journals.quarantine().is_none() {
             journals.open_own().await?;
         }
@@ -496,6 +506,16 @@ impl Journals {
         format!("{}/root", self.0.shared.site)
     }
 
+    /// Origin line of a journal.
+    pub fn origin(&self, name: &str) -> String {
+        format!("{}/j/{name}", self.0.shared.site)
+    }
+
+    /// Where the newest SHA3-256 roots stand.
+    pub fn twins(&self) -> &twin::rounds::Twins {
+        &self.0.twins
+    }
+
     /// What the witnesses of the root log said.
     pub fn witnesses(&self) -> &Witnesses {
         &self.0.witnesses
@@ -647,5 +667,6 @@ pub mod stepwise;
 pub mod tile_name;
 mod tiles;
 pub mod tree;
+pub mod twin;
 pub mod verify;
 mod visible;
