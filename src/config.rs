@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::clock::{ClockConfig, ClockError};
 use crate::http::limit::Limits;
-use crate::witness::WitnessConfig;
+use crate::witness::{HeadSource, WitnessConfig};
 
 /// Everything `pechat serve`, `signer`, `init`, `status` and `doctor` read.
 #[derive(Debug, Clone, Deserialize)]
@@ -140,8 +140,8 @@ pub struct Journal {
     /// Where the newest signed head is published; `head` in the data directory unless set. Best on another
     /// disk: it must not be restored together with the journal.
     pub head_file: Option<PathBuf>,
-    /// Copies of that file elsewhere; read at start, never written.
-    pub known_heads: Vec<PathBuf>,
+    /// Copies of that file elsewhere, paths or addresses; read at start, never written.
+    pub known_heads: Vec<HeadSource>,
     /// Seconds between entries with SHA3-256 roots of the journals that grew.
     pub twin_interval_s: u64,
 }
@@ -238,8 +238,9 @@ impl Config {
         );
         must((1..=86_400).contains(&self.journal.twin_interval_s), "journal.twin_interval_s: 1 to 86400");
         must(
-            self.journal.head_file.iter().chain(&self.journal.known_heads).all(|path| path.is_absolute()),
-            "journal.head_file and journal.known_heads: give absolute paths",
+            self.journal.head_file.iter().all(|path| path.is_absolute())
+                && self.journal.known_heads.iter().all(HeadSource::is_absolute),
+            "journal.head_file and journal.known_heads: give absolute paths (or http:// addresses for the latter)",
         );
         must(
             !self.head_file().starts_with(self.data("journal")),

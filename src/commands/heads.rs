@@ -1,4 +1,4 @@
-//! The published head file: read with its copies at start, replaced while the service runs.
+//! The published head: read with its copies at start, replaced while the service runs.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,22 +10,33 @@ use super::layout;
 use super::serve::{ServeError, during};
 use crate::config::Config;
 use crate::journal::Journals;
-use crate::journal::known::{Known, publish};
+use crate::journal::known::{Held, Known, publish};
 use crate::keys::Keys;
+use crate::witness::{HeadSource, add_known};
 
 /// How often a newer head is looked for; receipts never wait for the file.
 const ROUND: Duration = Duration::from_millis(250);
 
-/// What the head file and its copies say.
-pub(super) fn known(config: &Config, keys: &Keys) -> Result<Known, ServeError> {
+/// Asks the head file, its copies and the witnesses, once the log is recovered.
+pub(super) fn ask(
+    config: &Config,
+    keys: &Keys,
+) -> Result<impl FnOnce(&Held<'_>) -> Known + Send + 'static, ServeError> {
     let spki = keys.public_key_der(&layout::label("journal-head")?).map_err(during("journal-head key"))?;
-    let mut known = Known::default();
-    for path in [config.head_file()].iter().chain(&config.journal.known_heads) {
-        if !known.read(path, &config.site, &spki) {
-            tracing::warn!(path = %path.display(), "no known head here: a lost tail cannot be told by this file");
-        }
-    }
-    Ok(known)
+    let sources = all(config);
+    let (site, witnesses, dir) =
+        (config.site.clone(), config.journal.witness.clone(), config.data("witness"));
+    Ok(move |held: &Held<'_>| {
+        let mut known = Known::default();
+        sources.iter().for_each(|source| source.read(&mut known, &site, &spki));
+        add_known(&mut known, &witnesses, &dir, (&site, &spki), held);
+        known
+    })
+}
+
+/// The head file and its copies.
+pub(super) fn all(config: &Config) -> Vec<HeadSource> {
+    [HeadSource::File(config.head_file())].into_iter().chain(config.journal.known_heads.clone()).collect()
 }
 
 /// The task that keeps the head file new.

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::client::{evidence, plan::Plan, runs};
+use super::heads;
 use super::layout;
 use crate::config::Config;
 use crate::journal::evidence::Evidence;
@@ -16,6 +17,7 @@ use crate::journal::restore::Restore;
 use crate::journal::resurrect::Outcome;
 use crate::journal::verify::Trust;
 use crate::keys::{KeyPurpose, PinnedKeys};
+use crate::witness::HeadSource;
 
 /// Longest file read as evidence, bytes: an export of some 14 million entries.
 const MAX_FILE: u64 = 2 << 30;
@@ -87,11 +89,12 @@ fn resurrect(args: &ResurrectArgs) -> Result<bool, String> {
         gathered.walk(path, &trust)?;
     }
     let mut known = Known::default();
-    for path in [config.head_file()].iter().chain(&config.journal.known_heads).chain(&args.head) {
-        known.read(path, &config.site, &spki);
+    let named = args.head.iter().cloned().map(HeadSource::File);
+    for source in heads::all(&config).into_iter().chain(named) {
+        source.read(&mut known, &config.site, &spki);
     }
-    for head in &known.heads {
-        gathered.evidence.seal(&head.note)?;
+    for note in known.heads.iter().filter_map(|head| head.note.as_ref()) {
+        gathered.evidence.seal(note)?;
     }
     let restore = Restore {
         dir: &config.data("journal"),

@@ -133,8 +133,8 @@ pub(super) async fn open_journals(
         clock: clock.clone(),
         segment_bytes: config.journal.segment_bytes,
     };
-    let known = heads::known(config, keys)?;
-    Journals::open_knowing(parts, Tuning::default(), known).await.map_err(during("journals"))
+    let ask = heads::ask(config, keys)?;
+    Journals::open_asking(parts, Tuning::default(), ask).await.map_err(during("journals"))
 }
 
 fn open_authority(

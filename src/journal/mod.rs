@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
 use self::batch::{Sequencer, Target};
-use self::known::{Known, Quarantine};
+use self::known::{Held, Known, Quarantine};
 use self::lookup::Lookup;
 use self::queue::{Command, Queue};
 use self::sealer::Sealer;
@@ -281,10 +281,20 @@ impl Journals {
     /// [`Journals::open_tuned`] that compares what it recovered with heads known from elsewhere. If the
     /// log does not hold one of them it opens in quarantine: it answers reads and writes nothing.
     pub async fn open_knowing(parts: Parts, tuning: Tuning, known: Known) -> Result<Journals, JournalError> {
+        Self::open_asking(parts, tuning, |_| known).await
+    }
+
+    /// [`Journals::open_knowing`] that asks for those heads once the log is recovered and before anything is
+    /// written or signed. `ask` may block.
+    pub async fn open_asking(
+        parts: Parts,
+        tuning: Tuning,
+        ask: impl FnOnce(&Held<'_>) -> Known + Send + 'static,
+    ) -> Result<Journals, JournalError> {
         let (target, sealed_by) = watch::channel(Target::default());
         let Parts { dir, site, keys, head_key, stamp, clock, segment_bytes } = parts;
         let origin = format!("{site}/root");
-        let start = move || start(&dir, site, clock, segment_bytes, tuning, known, target);
+        let start = move || start(&dir, site, clock, segment_bytes, tuning, ask, target);
         let started = tokio::task::spawn_blocking(start).await;
         let (shared, queue, thread) =
             started.map_err(|e| JournalError::Storage(format!("the journal could not start: {e}")))??;
@@ -602,7 +612,7 @@ fn start(
     clock: Clock,
     segment_bytes: u64,
     tuning: Tuning,
-    known: Known,
+    ask: impl FnOnce(&Held<'_>) -> Known,
     target: watch::Sender<Target>,
 ) -> Result<Started, JournalError> {
     let storage = |e: std::io::Error| JournalError::Storage(format!("cannot start a journal thread: {e}"));
@@ -610,7 +620,7 @@ fn start(
     let shared = Arc::new(Shared::new(site, dir.join("tiles"), keeper));
     let opening = log::Opening::of_files(segment_bytes, tuning.low_water_bytes)?;
     let recovered = recover::recover(&shared, dir, &opening)?;
-    shared.compare(&known)?;
+    shared.compare(&ask(&Held(Lookup(&shared))))?;
     let mut limits = tuning.limits;
     limits.batch_bytes = limits.batch_bytes.min(log::segment_size(segment_bytes) as usize / 2);
     let queue = Arc::new(Queue::new(limits));

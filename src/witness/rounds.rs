@@ -106,14 +106,7 @@ impl Asker {
                     if let Err(error) = self.keep(candidate, &line).await {
                         tracing::warn!(%error, "a cosigned checkpoint could not be stored");
                     }
-                    witnesses.cosigned(
-                        self.index,
-                        checkpoint.size,
-                        checkpoint.root,
-                        &candidate.note,
-                        line,
-                        at,
-                    );
+                    witnesses.cosigned(self.index, checkpoint.size, &candidate.note, line, at);
                     return true;
                 }
                 Ok(Answer::Size(size)) => {

@@ -12,7 +12,7 @@ use p256::pkcs8::EncodePublicKey;
 use pechat::clock::{Clock, ClockState, HandSet};
 use pechat::digest::{Digest, hex};
 use pechat::institution::InstitutionId;
-use pechat::journal::known::Known;
+use pechat::journal::known::{Held, Known};
 use pechat::journal::receipt::RangeReceipt;
 use pechat::journal::verify::{RangeFacts, Trust, verify_range, verify_receipt};
 use pechat::journal::{JournalError, JournalName, Journals, Parts, RequestId, StampFn, Submission, Tuning};
@@ -113,6 +113,17 @@ impl World {
     pub async fn open_knowing(&self, dir: &Path, known: Known) -> Result<Journals, JournalError> {
         let tuning = Tuning { low_water_bytes: Some(0), ..Tuning::default() };
         Journals::open_knowing(self.parts(dir, SEGMENT), tuning, known).await
+    }
+
+    /// Opens and asks for heads known from elsewhere once the log is recovered.
+    #[allow(dead_code)] // so is this
+    pub async fn open_asking(
+        &self,
+        dir: &Path,
+        ask: impl FnOnce(&Held<'_>) -> Known + Send + 'static,
+    ) -> Result<Journals, JournalError> {
+        let tuning = Tuning { low_water_bytes: Some(0), ..Tuning::default() };
+        Journals::open_asking(self.parts(dir, SEGMENT), tuning, ask).await
     }
 
     async fn open_all(
