@@ -23,6 +23,7 @@ pub mod pace;
 pub mod problem;
 pub mod public;
 pub mod quarantine;
+pub mod renewal;
 pub mod status;
 pub mod tiles;
 pub mod timestamp;
@@ -113,6 +114,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/checkpoint", &[]),
     route("GET", "/v1/consistency", &[]),
     route("GET", "/v1/keys/journal-head", &[]),
+    route("POST", "/v1/renewals", &[ReadJournal]),
     route("GET", "/v1/quarantine", &[SettleJournals]),
     route("POST", "/v1/quarantine/gap", &[SettleJournals]),
     route("GET", "/v1/institutions", &[ManageInstitutions, ReadCertificates]),
@@ -151,6 +153,7 @@ fn api_routes() -> OpenApiRouter<App> {
         .merge(moment::routes())
         .merge(tiles::routes())
         .merge(twin::routes())
+        .merge(renewal::routes())
         .merge(quarantine::routes())
         .merge(institution::routes())
         .merge(certificate::routes())
