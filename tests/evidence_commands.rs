@@ -90,7 +90,10 @@ fn renewals_are_on_record(appliance: &Appliance, folder: &Path) {
     fs::write(path("renewal-001.receipt"), receipt).unwrap();
     let second = [path("renewal-002.json"), path("renewal-002.receipt")];
     second.iter().for_each(|path| fs::rename(path, path.with_extension("kept")).unwrap());
-    says(&run(&mut verify()), &["PASSED  ", "GAP: the record of journal.export was renewed off the record since"]);
+    says(
+        &run(&mut verify()),
+        &["PASSED  ", "GAP: the record of journal.export was renewed off the record since"],
+    );
 
     // As a draft it can be reported later, and the same renewal is the same entry.
     fs::write(path("renewal-002.draft"), renewal.to_string()).unwrap();

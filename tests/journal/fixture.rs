@@ -36,7 +36,10 @@ pub struct World {
 
 impl World {
     pub fn new() -> World {
-        let (hand, clock) = HandSet::synchronised(Duration::from_millis(2));
+        Self::with(HandSet::synchronised(Duration::from_millis(2)))
+    }
+
+    pub fn with((hand, clock): (HandSet, Clock)) -> World {
         World {
             hand,
             clock,

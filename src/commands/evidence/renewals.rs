@@ -119,10 +119,7 @@ pub fn check(dir: &Path, pins: &Pins) -> Result<Vec<String>, Fault> {
         }
         let signed =
             if pins.head_key.is_some() { "" } else { " (NOT CHECKED: their signatures; give --head-key)" };
-        lines.push(format!(
-            "{} renewals on record in own.events{signed}",
-            statements.len()
-        ));
+        lines.push(format!("{} renewals on record in own.events{signed}", statements.len()));
     }
     Ok(lines)
 }
