@@ -106,6 +106,9 @@ pub struct Hsm {
     /// Signatures waiting at most; one more is refused at once.
     #[serde(default = "queue")]
     pub queue: usize,
+    /// Seconds between writes of the newest signed head to a data object of the HSM token; 0: none is kept.
+    #[serde(default)]
+    pub keep_head_s: u64,
     /// Variables the module needs, for instance SOFTHSM2_CONF. Never a PIN.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
@@ -142,6 +145,8 @@ pub struct Journal {
     pub head_file: Option<PathBuf>,
     /// Copies of that file elsewhere, paths or addresses; read at start, never written.
     pub known_heads: Vec<HeadSource>,
+    /// Sign published checkpoints with Ed25519, too (`pechat journal second-key` makes the key).
+    pub ed25519: bool,
     /// Seconds between entries with SHA3-256 roots of the journals that grew.
     pub twin_interval_s: u64,
 }
@@ -154,6 +159,7 @@ impl Default for Journal {
             known_heads: Vec::new(),
             public_tiles: true,
             witness: Vec::new(),
+            ed25519: false,
             twin_interval_s: 900,
         }
     }
@@ -227,6 +233,7 @@ impl Config {
         );
         must((1..=64).contains(&self.hsm.workers), "hsm.workers: 1 to 64");
         must((100..=60_000).contains(&self.hsm.call_timeout_ms), "hsm.call_timeout_ms: 100 to 60000");
+        must(self.hsm.keep_head_s <= 86_400, "hsm.keep_head_s: 0 (none) to 86400");
         must((1..=65_536).contains(&self.hsm.queue), "hsm.queue: 1 to 65536");
         must(
             !self.hsm.env.keys().any(|k| k.to_ascii_uppercase().contains("PIN")),

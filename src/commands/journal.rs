@@ -10,6 +10,7 @@ use serde_json::json;
 use super::client::{evidence, plan::Plan, runs};
 use super::heads;
 use super::layout;
+use super::second_key::{self, SecondKeyArgs};
 use crate::config::Config;
 use crate::journal::evidence::Evidence;
 use crate::journal::known::Known;
@@ -40,6 +41,11 @@ enum JournalCommand {
         after_help = "Example:\n  pechat journal resurrect --config /etc/pechat/pechat.toml --dry-run receipts/"
     )]
     Resurrect(ResurrectArgs),
+    /// Make an Ed25519 key in the HSM token for a second signature under published checkpoints.
+    ///
+    /// Works while the service is stopped; prints the verifier key. HSM tokens without Ed25519 are told so.
+    #[command(after_help = "Example:\n  pechat journal second-key --config /etc/pechat/pechat.toml")]
+    SecondKey(SecondKeyArgs),
 }
 
 /// Arguments of `pechat journal resurrect`.
@@ -67,7 +73,13 @@ pub struct ResurrectArgs {
 
 /// Runs the command.
 pub fn run(args: JournalArgs) -> ExitCode {
-    let JournalCommand::Resurrect(args) = args.command;
+    let args = match args.command {
+        JournalCommand::Resurrect(args) => args,
+        JournalCommand::SecondKey(args) => {
+            let made = second_key::run(&args).inspect_err(|error| eprintln!("pechat: {error}"));
+            return made.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+        }
+    };
     match resurrect(&args) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(2),

@@ -236,6 +236,7 @@ struct Inner {
     sealer: tokio::task::JoinHandle<()>,
     witnesses: Witnesses,
     twins: twin::rounds::Twins,
+    second: second::Second,
 }
 
 impl Drop for Inner {
@@ -310,8 +311,9 @@ impl Journals {
         };
         let sealer = tokio::spawn(sealer.run());
         let (sequencer, witnesses) = (Mutex::new(Some(thread)), Witnesses::default());
-        let twins = twin::rounds::Twins::default();
-        let journals = Journals(Arc::new(Inner { shared, queue, sequencer, sealer, witnesses, twins }));
+        let (twins, second) = (twin::rounds::Twins::default(), second::Second::default());
+        let journals =
+            Journals(Arc::new(Inner { shared, queue, sequencer, sealer, witnesses, twins, second }));
         if journals.quarantine().is_none() {
             journals.open_own().await?;
         }
@@ -669,6 +671,7 @@ mod reserve;
 pub mod restore;
 pub mod resurrect;
 mod sealer;
+pub mod second;
 mod segments;
 mod settle;
 mod stage;

@@ -54,7 +54,7 @@ pub fn start(journals: &Journals, configs: &[WitnessConfig], dir: PathBuf) -> Re
 async fn choose(journals: Journals, newest: watch::Sender<Option<Arc<Candidate>>>) {
     let mut last = 0;
     loop {
-        if let Some((size, note)) = journals.newest_root()
+        if let Some((size, note)) = journals.published_root()
             && size != last
             && let Ok(checkpoint) = SignedCheckpoint::parse(&note)
         {
