@@ -24,11 +24,13 @@ pub mod pace;
 pub mod problem;
 pub mod public;
 pub mod quarantine;
+pub mod renewal;
 pub mod status;
 pub mod tenure;
 pub mod tiles;
 pub mod timestamp;
 pub mod tls;
+pub mod twin;
 pub mod version;
 pub mod witness;
 
@@ -117,9 +119,11 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/journals/{journal}/statements", &[ReadJournal, CloseJournal]),
     route("POST", "/v1/identifiers", &[TakeIdentifiers]),
     route("GET", "/v1/journals/{journal}/tile/{*tile}", &[ReadJournal]),
+    route("GET", "/v1/journals/{journal}/twin", &[ReadJournal]),
     route("GET", "/v1/checkpoint", &[]),
     route("GET", "/v1/consistency", &[]),
     route("GET", "/v1/keys/journal-head", &[]),
+    route("POST", "/v1/renewals", &[ReadJournal]),
     route("GET", "/v1/quarantine", &[SettleJournals]),
     route("POST", "/v1/quarantine/gap", &[SettleJournals]),
     route("GET", "/v1/institutions", &[ManageInstitutions, ReadCertificates]),
@@ -159,6 +163,8 @@ fn api_routes() -> OpenApiRouter<App> {
         .merge(identifier::routes())
         .merge(moment::routes())
         .merge(tiles::routes())
+        .merge(twin::routes())
+        .merge(renewal::routes())
         .merge(quarantine::routes())
         .merge(institution::routes())
         .merge(certificate::routes())

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
 use self::batch::{Sequencer, Target};
-use self::known::{Known, Quarantine};
+use self::known::{Held, Known, Quarantine};
 use self::lookup::Lookup;
 use self::queue::{Command, Queue};
 use self::sealer::Sealer;
@@ -67,16 +67,19 @@ pub enum OwnJournal {
     Identifiers,
     /// `own.events`: start, stop, officers' acts, journals opened.
     Events,
+    /// `own.twins`: SHA3-256 roots beside the SHA-256 roots.
+    Twins,
 }
 
 impl OwnJournal {
     /// All of them.
-    pub const ALL: [OwnJournal; 5] = [
+    pub const ALL: [OwnJournal; 6] = [
         OwnJournal::Timestamps,
         OwnJournal::Certificates,
         OwnJournal::Clock,
         OwnJournal::Events,
         OwnJournal::Identifiers,
+        OwnJournal::Twins,
     ];
 
     /// Its journal name.
@@ -87,6 +90,7 @@ impl OwnJournal {
             OwnJournal::Clock => "own.clock",
             OwnJournal::Identifiers => "own.identifiers",
             OwnJournal::Events => "own.events",
+            OwnJournal::Twins => "own.twins",
         }
     }
 }
@@ -257,6 +261,8 @@ struct Inner {
     sequencer: Mutex<Option<JoinHandle<()>>>,
     sealer: tokio::task::JoinHandle<()>,
     witnesses: Witnesses,
+    twins: twin::rounds::Twins,
+    second: second::Second,
 }
 
 impl Drop for Inner {
@@ -304,10 +310,20 @@ impl Journals {
     /// [`Journals::open_tuned`] that compares what it recovered with heads known from elsewhere. If the
     /// log does not hold one of them it opens in quarantine: it answers reads and writes nothing.
     pub async fn open_knowing(parts: Parts, tuning: Tuning, known: Known) -> Result<Journals, JournalError> {
+        Self::open_asking(parts, tuning, |_| known).await
+    }
+
+    /// [`Journals::open_knowing`] that asks for those heads once the log is recovered and before anything is
+    /// written or signed. `ask` may block.
+    pub async fn open_asking(
+        parts: Parts,
+        tuning: Tuning,
+        ask: impl FnOnce(&Held<'_>) -> Known + Send + 'static,
+    ) -> Result<Journals, JournalError> {
         let (target, sealed_by) = watch::channel(Target::default());
         let Parts { dir, site, keys, head_key, stamp, clock, segment_bytes } = parts;
         let origin = format!("{site}/root");
-        let start = move || start(&dir, site, clock, segment_bytes, tuning, known, target);
+        let start = move || start(&dir, site, clock, segment_bytes, tuning, ask, target);
         let started = tokio::task::spawn_blocking(start).await;
         let (shared, queue, thread) =
             started.map_err(|e| JournalError::Storage(format!("the journal could not start: {e}")))??;
@@ -323,7 +339,9 @@ impl Journals {
         };
         let sealer = tokio::spawn(sealer.run());
         let (sequencer, witnesses) = (Mutex::new(Some(thread)), Witnesses::default());
-        let journals = Journals(Arc::new(Inner { shared, queue, sequencer, sealer, witnesses }));
+        let (twins, second) = (twin::rounds::Twins::default(), second::Second::default());
+        let journals =
+            Journals(Arc::new(Inner { shared, queue, sequencer, sealer, witnesses, twins, second }));
         if journals.quarantine().is_none() {
             journals.open_own().await?;
         }
@@ -558,6 +576,16 @@ impl Journals {
         format!("{}/root", self.0.shared.site)
     }
 
+    /// Origin line of a journal.
+    pub fn origin(&self, name: &str) -> String {
+        format!("{}/j/{name}", self.0.shared.site)
+    }
+
+    /// Where the newest SHA3-256 roots stand.
+    pub fn twins(&self) -> &twin::rounds::Twins {
+        &self.0.twins
+    }
+
     /// What the witnesses of the root log said.
     pub fn witnesses(&self) -> &Witnesses {
         &self.0.witnesses
@@ -667,7 +695,7 @@ fn start(
     clock: Clock,
     segment_bytes: u64,
     tuning: Tuning,
-    known: Known,
+    ask: impl FnOnce(&Held<'_>) -> Known,
     target: watch::Sender<Target>,
 ) -> Result<Started, JournalError> {
     let storage = |e: std::io::Error| JournalError::Storage(format!("cannot start a journal thread: {e}"));
@@ -676,7 +704,7 @@ fn start(
     let opening = log::Opening::of_files(segment_bytes, tuning.low_water_bytes)?;
     let begin = if tuning.replay_all { recover::Begin::WholeLog } else { recover::Begin::Snapshot };
     let recovered = recover::recover(&shared, dir, &opening, begin)?;
-    shared.compare(&known)?;
+    shared.compare(&ask(&Held(Lookup(&shared))))?;
     let mut limits = tuning.limits;
     limits.batch_bytes = limits.batch_bytes.min(log::segment_size(segment_bytes) as usize / 2);
     let queue = Arc::new(Queue::new(limits));
@@ -738,6 +766,7 @@ mod resume;
 pub mod resurrect;
 pub mod run;
 mod sealer;
+pub mod second;
 mod segments;
 mod settle;
 pub mod shelf;
@@ -751,5 +780,6 @@ pub mod tenure;
 pub mod tile_name;
 mod tiles;
 pub mod tree;
+pub mod twin;
 pub mod verify;
 mod visible;
