@@ -16,6 +16,7 @@ use super::problem::{Document, Problem};
 use super::{App, Caller, body, outflow};
 use crate::digest::Digest;
 use crate::institution::InstitutionId;
+use crate::journal::note::Note;
 use crate::journal::receipt::HeadProof;
 use crate::journal::{JournalInfo, JournalName};
 use crate::keys::KeyPurpose;
@@ -83,7 +84,8 @@ pub struct Head {
     #[schema(value_type = Vec<String>)]
     root_path: Vec<Digest>,
     /// The root log's checkpoint: a signed note.
-    checkpoint: String,
+    #[schema(value_type = String)]
+    checkpoint: Note,
 }
 
 impl From<HeadProof> for Head {
@@ -246,7 +248,8 @@ async fn append(
         }
         _ => {
             let runs = receipts.iter().map(|r| Run::new(r, &ids, detail.entries.is_some())).collect();
-            Ok((StatusCode::CREATED, axum::Json(answer::Sealed { receipts: runs })).into_response())
+            let json = answer::Sealed { receipts: runs }.to_json()?;
+            Ok((StatusCode::CREATED, [(CONTENT_TYPE, "application/json")], json).into_response())
         }
     }
 }

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use super::checkpoint::{Head, open_note};
 use super::entry::{Entry, EntryKind, journal_id};
 use super::record::{Group, Record, Section};
+use super::snapshot::{JournalState, Snapshot};
 use super::tenure::{self, Tenure};
 use super::tree::{CompactRange, leaf_hash};
 use crate::digest::Digest;
@@ -68,6 +69,39 @@ impl Replica {
             unsealed: VecDeque::new(),
             sealed: 0,
         }
+    }
+
+    /// Goes on where a snapshot stood; the journals follow by [`Replica::resume`].
+    pub fn restored(site: &str, snapshot: &Snapshot, root: CompactRange) -> Replica {
+        Replica {
+            site: site.to_owned(),
+            lines: Vec::new(),
+            root,
+            after: snapshot.after,
+            unsealed: snapshot.unsealed.iter().copied().collect(),
+            sealed: snapshot.sealed,
+        }
+    }
+
+    /// Opens a journal again that had `tree` and `tenure`, its newest leaf and its last time.
+    pub fn resume(
+        &mut self,
+        journal: &JournalState,
+        tree: CompactRange,
+        tenure: Tenure,
+        (prev, time): (Digest, i64),
+    ) -> Result<(), String> {
+        let number = self.lines.len() as u32;
+        self.open(number, &journal.name, &journal.institution, &journal.charter)?;
+        if let Some(line) = self.lines.last_mut() {
+            (line.tree, line.tenure, line.prev, line.time) = (tree, tenure, prev, time);
+        }
+        Ok(())
+    }
+
+    /// Root-log states no seal covers yet, oldest first.
+    pub fn unsealed(&self) -> Vec<(u64, Digest)> {
+        self.unsealed.iter().copied().collect()
     }
 
     /// Size and root of the root log.

@@ -1,11 +1,11 @@
 //! Staging: what a command adds to the batch being built, and how a refused one is taken out again.
 
-use std::collections::HashMap;
-use std::collections::hash_map;
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::batch::{Line, Open, Sequencer, Staged, Stamp};
 use super::entry::EntryKind;
+use super::lookup::Lookup;
 use super::queue::{Command, Placed, Positions};
 use super::record::{self, SLOT_BYTES};
 use super::state::{Journal, Shared};
@@ -40,9 +40,8 @@ impl Sequencer {
                 }
             }
             Command::Find { journal, id, reply } => {
-                let size = journal.size();
-                let found = self.lines[journal.number as usize].index.get(&id).copied();
-                let _ = reply.send(Ok(found.filter(|seq| *seq < size)));
+                let known = self.known(journal.number as usize, id, open);
+                let _ = reply.send(known.map(|seq| seq.filter(|seq| *seq < journal.size())));
             }
             // The round keeps these back: each has a batch of its own.
             Command::Settle { .. } | Command::Control { .. } => {}
@@ -140,13 +139,29 @@ impl Sequencer {
         let digest = Digest::of(charter.as_bytes());
         let number = self.lines.len();
         let journal = Journal::new(number as u32, name, institution, charter, &self.shared);
-        self.adopt(Arc::clone(&journal), HashMap::new())?;
+        self.adopt(Arc::clone(&journal))?;
         // No client can know that id, being the charter's own hash.
         let mut id = [0; 16];
         id.copy_from_slice(&digest.as_bytes()[..16]);
         self.place(number, EntryKind::Charter, RequestId(id), digest, open)?;
         open.created.push(Arc::clone(&journal));
         Ok(journal)
+    }
+
+    /// Sequence of the id if an entry that is durable or staged has it.
+    fn known(&self, number: usize, id: RequestId, open: &Open) -> Result<Option<u64>, JournalError> {
+        let in_log = Cell::new(false);
+        let confirm = |seq| {
+            let slot = slot_at(&self.shared, &self.lines[number], seq, open);
+            Ok(slot.inspect_err(|_| in_log.set(true))?.is_some_and(|slot| slot.0 == id))
+        };
+        let known = self.ids.find(number as u32, id, confirm);
+        // What is wrong in the index is made again by the next start; what is wrong in the log is not.
+        known.inspect_err(|_| {
+            if !in_log.get() {
+                self.shared.keeper.distrust()
+            }
+        })
     }
 
     /// Sequence of the id: that it has, or the next one.
@@ -158,30 +173,26 @@ impl Sequencer {
         digest: Digest,
         open: &mut Open,
     ) -> Result<u64, JournalError> {
-        let line = &mut self.lines[number];
-        match line.index.entry(id) {
-            hash_map::Entry::Vacant(free) => {
-                let seq = line.next;
-                free.insert(seq);
-                line.next += 1;
-                let group = *line.staged.get_or_insert_with(|| {
-                    let (slots, details) = (Vec::new(), Vec::new());
-                    open.groups.push(Staged { line: number, kind, first: seq, slots, details });
-                    open.groups.len() - 1
-                });
-                let slots = &mut open.groups[group].slots;
-                slots.extend_from_slice(&id.0);
-                slots.extend_from_slice(digest.as_bytes());
-                Ok(seq)
-            }
-            hash_map::Entry::Occupied(taken) => {
-                let seq = *taken.get();
-                let stored = stored_digest(&self.shared, line, seq, open)?;
-                if stored == digest {
-                    return Ok(seq);
-                }
-                Err(JournalError::Conflict { id: hex(&id.0), seq })
-            }
+        let Some(seq) = self.known(number, id, open)? else {
+            let line = &mut self.lines[number];
+            let seq = line.next;
+            self.ids.insert(number as u32, id, seq);
+            line.next += 1;
+            let group = *line.staged.get_or_insert_with(|| {
+                let (slots, details) = (Vec::new(), Vec::new());
+                open.groups.push(Staged { line: number, kind, first: seq, slots, details });
+                open.groups.len() - 1
+            });
+            let slots = &mut open.groups[group].slots;
+            slots.extend_from_slice(&id.0);
+            slots.extend_from_slice(digest.as_bytes());
+            return Ok(seq);
+        };
+        let line = &self.lines[number];
+        match slot_at(&self.shared, line, seq, open)? {
+            Some((_, stored)) if stored == digest => Ok(seq),
+            Some(_) => Err(JournalError::Conflict { id: hex(&id.0), seq }),
+            None => Err(JournalError::Damaged(format!("{} has no entry {seq}", line.journal.origin))),
         }
     }
 
@@ -192,23 +203,36 @@ impl Sequencer {
         let Some(staged) = line.staged.and_then(|group| open.groups.get_mut(group)) else { return };
         let keep = (before - staged.first) as usize * SLOT_BYTES;
         for slot in staged.slots[keep..].chunks_exact(SLOT_BYTES) {
-            line.index.remove(&record::slot(slot).0);
+            self.ids.remove(number as u32, record::slot(slot).0);
         }
         staged.slots.truncate(keep);
     }
 }
 
-/// Digest of an entry that is durable or staged.
-fn stored_digest(shared: &Shared, line: &Line, seq: u64, open: &Open) -> Result<Digest, JournalError> {
+/// Id and digest of an entry that is durable or staged; `None` beyond the journal.
+fn slot_at(
+    shared: &Shared,
+    line: &Line,
+    seq: u64,
+    open: &Open,
+) -> Result<Option<(RequestId, Digest)>, JournalError> {
     let staged = line.staged.and_then(|group| open.groups.get(group));
     if let Some(staged) = staged.filter(|staged| seq >= staged.first) {
         let at = (seq - staged.first) as usize * SLOT_BYTES;
-        return Ok(record::slot(&staged.slots[at..at + SLOT_BYTES]).1);
+        return Ok(staged.slots.get(at..at + SLOT_BYTES).map(record::slot));
     }
-    let (batch, _) = line
-        .journal
-        .batch_of(seq)
-        .ok_or_else(|| JournalError::Damaged(format!("{} has no entry {seq}", line.journal.origin)))?;
-    let offset = batch.slots_offset() + (seq - batch.first) as usize * SLOT_BYTES;
-    Ok(record::slot(&shared.read(batch.place, offset, SLOT_BYTES)?).1)
+    durable_slot(shared, &line.journal, seq)
+}
+
+/// The same of a durable entry alone, compared with the tree: rot must not pass for another id or digest.
+pub(super) fn durable_slot(
+    shared: &Shared,
+    journal: &Journal,
+    seq: u64,
+) -> Result<Option<(RequestId, Digest)>, JournalError> {
+    if seq >= journal.size() {
+        return Ok(None);
+    }
+    let entry = Lookup(shared).entries(journal, seq, 1)?.pop();
+    Ok(entry.map(|entry| (entry.request_id, entry.digest)))
 }

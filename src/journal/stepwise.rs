@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::sync::watch;
@@ -12,7 +13,8 @@ use super::control::Ordered;
 use super::disk::Disk;
 use super::log::Opening;
 use super::queue::{Command, Limits, Placed, Positions, Queue, SealOutcome, Work};
-use super::recover::{Recovered, recover};
+use super::recover::{Begin, Recovered, recover};
+use super::snapshots::{Snapshots, Writer};
 use super::state::{Seal, Shared};
 use super::tiles::Keeper;
 use super::{JournalError, JournalInfo, JournalName, OwnJournal, Recorded, RequestId, Submission};
@@ -83,6 +85,8 @@ pub struct StepwiseParts {
     pub segment_bytes: u64,
     /// Id of the log, if it is a new one.
     pub fresh_id: [u8; 16],
+    /// Bytes of log between two snapshots; `None`: no snapshots, and none is looked at.
+    pub snapshot_bytes: Option<u64>,
 }
 
 /// Journals driven by their caller. Tiles stay in memory.
@@ -91,23 +95,35 @@ pub struct Stepwise {
     sequencer: Sequencer,
     target: watch::Receiver<Target>,
     work: Work,
+    resumed: bool,
 }
 
 impl Stepwise {
     /// Recovers what `dir` holds.
     pub fn open(dir: &Path, parts: StepwiseParts) -> Result<Stepwise, JournalError> {
-        let StepwiseParts { disk, site, clock, segment_bytes, fresh_id } = parts;
+        let StepwiseParts { disk, site, clock, segment_bytes, fresh_id, snapshot_bytes } = parts;
         let shared = Arc::new(Shared::new(site, dir.join("tiles"), Keeper::idle()));
-        let opening = Opening { disk, segment_bytes, low_water: Some(0), fresh_id, ahead: false };
-        let Recovered { log, replica, journals } = recover(&shared, dir, &opening)?;
+        let begin = if snapshot_bytes.is_some() { Begin::Snapshot } else { Begin::WithoutCaches };
+        let opening =
+            Opening { disk: Arc::clone(&disk), segment_bytes, low_water: Some(0), fresh_id, ahead: false };
+        let Recovered { log, replica, journals, ids, replayed, resumed } =
+            recover(&shared, dir, &opening, begin)?;
+        let snapshots = match snapshot_bytes {
+            Some(every) => {
+                let (shared, runs) = (Arc::clone(&shared), Arc::clone(ids.runs()));
+                Snapshots::here(Writer { shared, runs, disk, dir: dir.to_owned() }, every, replayed)
+            }
+            None => Snapshots::never(),
+        };
         let (announce, target) = watch::channel(Target::default());
         let queue = Arc::new(Queue::new(Limits::default()));
-        let mut sequencer = Sequencer::new(Arc::clone(&shared), queue, log, clock, replica, announce);
-        for (journal, index) in journals {
-            sequencer.adopt(journal, index)?;
+        let mut sequencer =
+            Sequencer::new(Arc::clone(&shared), queue, log, clock, replica, (ids, snapshots), announce);
+        for journal in journals {
+            sequencer.adopt(journal)?;
         }
         sequencer.announce();
-        Ok(Stepwise { shared, sequencer, target, work: Work::default() })
+        Ok(Stepwise { shared, sequencer, target, work: Work::default(), resumed })
     }
 
     /// Puts a request into the next batch.
@@ -148,13 +164,25 @@ impl Stepwise {
     /// Puts a signed and stamped note into the next batch.
     pub fn seal(&mut self, root_size: u64, note: String) -> Pending {
         let (durable, answer) = oneshot::channel();
-        self.work.seal = Some(SealOutcome::Done { seal: Arc::new(Seal { root_size, note }), durable });
+        self.work.seal =
+            Some(SealOutcome::Done { seal: Arc::new(Seal { root_size, note: note.into() }), durable });
         Pending::Sealed(answer)
     }
 
     /// Writes the batch.
     pub fn round(&mut self) {
         self.sequencer.round(std::mem::take(&mut self.work));
+        self.sequencer.after_round();
+    }
+
+    /// Whether the start went on from a snapshot.
+    pub fn resumed(&self) -> bool {
+        self.resumed
+    }
+
+    /// Snapshots written since.
+    pub fn snapshots(&self) -> u64 {
+        self.shared.counters.snapshots.load(Ordering::Relaxed)
     }
 
     /// The journal, if there is one.

@@ -92,6 +92,8 @@ pub enum Change {
     Frozen(u64),
     /// Another owner from here on.
     HandedOver {
+        /// Sequence of the control entry.
+        seq: u64,
         /// Before.
         from: InstitutionId,
         /// Now.
@@ -120,7 +122,7 @@ pub fn change(group: &Group<'_>, origin: &str) -> Result<Option<Change>, String>
     }
     Ok(Some(match statement.to {
         None => Change::Frozen(group.first),
-        Some(to) => Change::HandedOver { from: statement.institution, to },
+        Some(to) => Change::HandedOver { seq: group.first, from: statement.institution, to },
     }))
 }
 
@@ -133,12 +135,40 @@ pub struct Tenure {
     pub former: Vec<InstitutionId>,
     /// Sequence of the final record.
     pub frozen: Option<u64>,
+    /// Its control entries.
+    pub controls: Vec<Control>,
+}
+
+/// A control entry, as far as it matters to who may write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Control {
+    /// Its sequence.
+    pub seq: u64,
+    /// Whose the journal is from there on; `None`: it is frozen.
+    pub to: Option<InstitutionId>,
 }
 
 impl Tenure {
     /// As the charter says.
     pub fn new(owner: Option<InstitutionId>) -> Tenure {
-        Tenure { owner, former: Vec::new(), frozen: None }
+        Tenure { owner, former: Vec::new(), frozen: None, controls: Vec::new() }
+    }
+
+    /// What these control entries made of a journal opened for `owner`; the text says which does not follow.
+    pub fn after(owner: Option<InstitutionId>, controls: &[Control]) -> Result<Tenure, String> {
+        let mut tenure = Tenure::new(owner);
+        for Control { seq, to } in controls {
+            if tenure.controls.last().is_some_and(|last| last.seq >= *seq) {
+                return Err(format!("control entry {seq} stands out of order"));
+            }
+            let seq = *seq;
+            let change = match (to.clone(), tenure.owner.clone()) {
+                (Some(to), Some(from)) => Change::HandedOver { seq, from, to },
+                _ => Change::Frozen(seq),
+            };
+            tenure.apply(&change)?;
+        }
+        Ok(tenure)
     }
 
     /// Makes a change that follows; the text says why one does not.
@@ -148,11 +178,15 @@ impl Tenure {
         }
         let owner = self.owner.clone().ok_or("an own journal has no owner to change and no end")?;
         match change {
-            Change::Frozen(seq) => self.frozen = Some(*seq),
+            Change::Frozen(seq) => {
+                self.controls.push(Control { seq: *seq, to: None });
+                self.frozen = Some(*seq);
+            }
             Change::HandedOver { from, .. } if *from != owner => {
                 return Err(format!("it belongs to {owner}, not to {from}"));
             }
-            Change::HandedOver { to, .. } => {
+            Change::HandedOver { seq, to, .. } => {
+                self.controls.push(Control { seq: *seq, to: Some(to.clone()) });
                 self.former.push(owner);
                 self.owner = Some(to.clone());
             }
@@ -232,7 +266,7 @@ mod tests {
         let handed = statement(Some("ministry"));
         let (text, slot) = (details(&handed.text()), [0; 48]);
         let origin = &*handed.origin;
-        let expected = Change::HandedOver { from: id("mayor"), to: id("ministry") };
+        let expected = Change::HandedOver { seq: 7, from: id("mayor"), to: id("ministry") };
         assert_eq!(change(&group(10, &slot, &text), origin), Ok(Some(expected)));
         assert_eq!(change(&group(9, &slot, &[]), origin), Ok(Some(Change::Frozen(7))));
         assert_eq!(change(&group(2, &slot, &[]), origin), Ok(None));
@@ -250,7 +284,7 @@ mod tests {
     #[test]
     fn nothing_follows_a_freeze_and_only_the_owner_hands_over() {
         let mut tenure = Tenure::new(Some(id("mayor")));
-        let over = |from, to| Change::HandedOver { from: id(from), to: id(to) };
+        let over = |from, to| Change::HandedOver { seq: 8, from: id(from), to: id(to) };
         assert!(tenure.apply(&over("ministry", "mayor")).is_err());
         tenure.apply(&over("mayor", "ministry")).unwrap();
         assert_eq!((&tenure.owner, &*tenure.former), (&Some(id("ministry")), &[id("mayor")][..]));
@@ -263,5 +297,10 @@ mod tests {
         assert!(tenure.apply(&over("ministry", "mayor")).is_err());
         assert!(tenure.apply(&Change::Frozen(10)).is_err());
         assert!(Tenure::new(None).apply(&Change::Frozen(1)).is_err(), "own journals have no end");
+        assert_eq!(Tenure::after(Some(id("mayor")), &tenure.controls), Ok(tenure.clone()));
+        let mut false_order = tenure.controls.clone();
+        false_order.reverse();
+        assert!(Tenure::after(Some(id("mayor")), &false_order).is_err());
+        assert!(Tenure::after(None, &tenure.controls).is_err());
     }
 }

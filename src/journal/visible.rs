@@ -59,7 +59,7 @@ impl<'s> Visible<'s> {
     /// A seal.
     pub fn seal(&mut self, offset: usize, root_size: u64, note: &str) {
         let note_offset = (offset + record::SECTION_FIXED + 8) as u32;
-        self.seal = Some((Arc::new(Seal { root_size, note: note.to_owned() }), note_offset));
+        self.seal = Some((Arc::new(Seal { root_size, note: note.into() }), note_offset));
     }
 
     /// Shows it all.

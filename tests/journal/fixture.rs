@@ -130,6 +130,17 @@ impl World {
         Journals::open_knowing(self.parts(dir, SEGMENT), tuning, known).await
     }
 
+    /// The same with other settings.
+    #[allow(dead_code)] // as above, and of tests/journal_restart.rs
+    pub async fn open_all_knowing(
+        &self,
+        dir: &Path,
+        tuning: Tuning,
+        known: Known,
+    ) -> Result<Journals, JournalError> {
+        Journals::open_knowing(self.parts(dir, SEGMENT), tuning, known).await
+    }
+
     async fn open_all(
         &self,
         dir: &Path,

@@ -39,6 +39,8 @@ pub struct Outcome {
     pub faults: u64,
     pub rotten: u64,
     pub second_writers: u64,
+    pub snapshots: u64,
+    pub resumed: u64,
 }
 
 /// Time that passes a millisecond each look.
@@ -89,6 +91,12 @@ pub struct Schedule {
     /// Number of the journal that is to be frozen next.
     pub ending: u64,
     pub tokens: u64,
+    /// Bytes of log between two snapshots, in every life of this schedule.
+    pub snapshot_bytes: Option<u64>,
+    /// A snapshot was written to its end, and the journal has not removed it since.
+    pub snapshot_owed: bool,
+    /// Snapshots counted in this life.
+    pub snapshots_seen: u64,
     pub outcome: Outcome,
 }
 
@@ -109,8 +117,12 @@ pub fn run(seed: u64, between: Between<'_>) -> Result<Outcome, String> {
         next_id: 0,
         ending: 0,
         tokens: 0,
+        snapshot_bytes: None,
+        snapshot_owed: false,
+        snapshots_seen: 0,
         outcome: Outcome::default(),
     };
+    schedule.snapshot_bytes = [None, Some(1), Some(4 << 10)][schedule.rng.below(3) as usize];
     schedule.run().map_err(|why| format!("seed {seed}, life {}: {why}", schedule.outcome.lives))?;
     let mut outcome = schedule.outcome;
     outcome.trace = schedule.disk.trace();
@@ -162,6 +174,7 @@ impl Schedule {
             clock: self.clock.clone(),
             segment_bytes: SEGMENT,
             fresh_id,
+            snapshot_bytes: self.snapshot_bytes,
         };
         Stepwise::open(Path::new(ROOT), parts)
     }
@@ -169,6 +182,7 @@ impl Schedule {
     /// Starts, works, ends. A `calm` life has no faults and must do everything.
     fn life(&mut self, calm: bool) -> Result<(), String> {
         self.outcome.lives += 1;
+        self.snapshots_seen = 0;
         let rot = if !calm && self.rng.one_in(6) { self.disk.rot() } else { None };
         self.outcome.rotten += u64::from(rot.is_some());
         let opened = self.open();
@@ -179,14 +193,33 @@ impl Schedule {
                 let excused = self.disk.faults() > 0 || rot.is_some();
                 if excused { Ok(()) } else { Err(format!("refused to start without cause: {why}")) }
             }
-            Ok(journals) => self.check().and_then(|()| self.work(journals, calm)),
+            Ok(journals) => {
+                // A start from a snapshot does not read the records before it, so rot there goes unseen.
+                let unseen = rot.is_some() && journals.resumed();
+                let taken_up = self.taken_up(&journals, rot.is_some());
+                let checked = taken_up.and_then(|()| if unseen { Ok(()) } else { self.check() });
+                checked.and_then(|()| self.work(journals, calm, unseen))
+            }
         };
         self.outcome.faults += self.disk.faults();
+        // The journal itself removes it when a file it relies on turns out unreadable.
+        self.snapshot_owed &= self.disk.exists(&Path::new(ROOT).join("snapshot.bin"));
         if let Some(place) = rot {
             // Repaired from a mirror, unless the journal overwrote it with its own copy.
             self.disk.mend(place);
         }
         result
+    }
+
+    /// A snapshot that was written to its end survives whatever follows, faults at this start and rot aside.
+    fn taken_up(&mut self, journals: &Stepwise, rotten: bool) -> Result<(), String> {
+        self.outcome.resumed += u64::from(journals.resumed());
+        if self.snapshot_owed && !journals.resumed() {
+            if self.disk.faults() == 0 && !rotten {
+                return Err("no snapshot was taken up, though one was written to its end".into());
+            }
+        }
+        Ok(())
     }
 
     /// The independent checker over what is there now.
@@ -195,7 +228,7 @@ impl Schedule {
         self.promises.kept(&history)
     }
 
-    fn work(&mut self, mut journals: Stepwise, calm: bool) -> Result<(), String> {
+    fn work(&mut self, mut journals: Stepwise, calm: bool, unseen_rot: bool) -> Result<(), String> {
         let mut second = if self.rng.one_in(6) { self.second_writer() } else { None };
         let (mut asked, mut total) = (Vec::new(), 0);
         let rounds = if calm { 3 } else { 1 + self.rng.below(8) };
@@ -222,11 +255,12 @@ impl Schedule {
                 return Err("acknowledged after a storage error in the same life".into());
             }
             total += acknowledged;
+            self.count_snapshots(writer);
             if self.disk.stopped() {
                 break;
             }
         }
-        if self.disk.faults() == 0 {
+        if self.disk.faults() == 0 && !unseen_rot {
             self.check()?;
         }
         if calm && (total == 0 || !asked.is_empty()) {
@@ -236,6 +270,15 @@ impl Schedule {
             self.unsure.extend(left.entries.iter().map(|(id, digest)| (left.journal.clone(), *id, *digest)));
         }
         Ok(())
+    }
+
+    fn count_snapshots(&mut self, writer: &Stepwise) {
+        let written = writer.snapshots();
+        if written > self.snapshots_seen {
+            self.outcome.snapshots += written - self.snapshots_seen;
+            self.snapshot_owed = true;
+        }
+        self.snapshots_seen = written;
     }
 
     /// Another process on the same directory.
