@@ -10,10 +10,9 @@ use pechat::digest::Digest;
 use pechat::institution::InstitutionId;
 use pechat::journal::control::Ordered;
 use pechat::journal::epoch::AgreedBy;
-use pechat::journal::snapshot::Snapshot;
-use pechat::journal::tenure::{Control, Event, Statement};
+use pechat::journal::tenure::{Event, Statement};
 use pechat::journal::verify::{Trust, verify_export};
-use pechat::journal::{JournalError, JournalName, Journals, OwnJournal, Tuning};
+use pechat::journal::{JournalError, JournalName, Journals, OwnJournal};
 
 fn ministry() -> InstitutionId {
     InstitutionId::try_from("ministry".to_owned()).unwrap()
@@ -233,66 +232,4 @@ async fn orders_that_cannot_be_are_refused_and_change_nothing() {
     world.trust_clock();
     assert_eq!(journals.info(&land).unwrap().size, 1);
     assert_eq!(seal_as(&journals, &institution(), &land, 1).await, Ok(1));
-}
-
-/// A directory whose snapshot has a hand-over (entry 1) and a freeze (entry 3).
-async fn snapshot(world: &World) -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    let journals = world.open_tuned(dir.path(), tuning()).await.unwrap();
-    let land = land(&journals).await;
-    hand_over(&journals, &land).await.unwrap();
-    seal_as(&journals, &ministry(), &land, 1).await.unwrap();
-    journals.control(&land, order(ministry(), None)).await.unwrap();
-    dir
-}
-
-fn tuning() -> Tuning {
-    Tuning { low_water_bytes: Some(0), snapshot_bytes: Some(1), ..Tuning::default() }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_start_from_the_snapshot_knows_owner_statements_and_end() {
-    let world = World::new();
-    let dir = snapshot(&world).await;
-    for round in 0..3 {
-        let journals = world.open_tuned(dir.path(), tuning()).await.unwrap();
-        let land = name("land");
-        assert!(journals.stats().replayed_bytes < 4096, "round {round}: {:?}", journals.stats());
-        let tenure = journals.tenure(&land).unwrap();
-        assert_eq!((tenure.owner, tenure.former), (Some(ministry()), vec![institution()]));
-        assert_eq!((tenure.frozen, journals.info(&land).unwrap().frozen), (Some(3), Some(3)));
-        let statements = journals.statements(&land).unwrap();
-        assert_eq!(
-            statements.iter().map(|(seq, text)| (*seq, text.is_some())).collect::<Vec<_>>(),
-            [(1, true), (3, true)]
-        );
-        let refused = seal_as(&journals, &ministry(), &land, 50).await;
-        assert_eq!(refused, Err(JournalError::Frozen { journal: "land".into(), seq: 3 }));
-        assert_eq!(seal_as(&journals, &ministry(), &land, 1).await, Ok(2));
-        let own = journals.position(OwnJournal::Events, pechat::journal::RequestId([9; 16])).await;
-        assert_eq!(own, Ok(None));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_snapshot_that_forgot_the_end_or_the_owner_is_not_believed() {
-    let world = World::new();
-    let forgetting: [fn(&mut Vec<Control>); 4] = [
-        |all| drop(all.pop()),
-        |all| all.clear(),
-        |all| all.reverse(),
-        |all| all[1].to = Some(institution()),
-    ];
-    for (number, forget) in forgetting.into_iter().enumerate() {
-        let dir = snapshot(&world).await;
-        let path = dir.path().join("snapshot.bin");
-        let mut kept = Snapshot::decode(&std::fs::read(&path).unwrap()).unwrap();
-        let land = kept.journals.iter_mut().find(|journal| journal.name == "land").unwrap();
-        assert_eq!(land.controls.len(), 2);
-        forget(&mut land.controls);
-        std::fs::write(&path, kept.encode()).unwrap();
-        let journals = world.open_tuned(dir.path(), tuning()).await.unwrap();
-        let tenure = journals.tenure(&name("land")).unwrap();
-        assert_eq!((tenure.owner, tenure.frozen), (Some(ministry()), Some(3)), "case {number}");
-    }
 }

@@ -638,8 +638,7 @@ impl Journals {
     pub fn statements(&self, journal: &JournalName) -> Result<Vec<tenure::Stated>, JournalError> {
         let journal = self.0.shared.journal(journal.as_str())?;
         let lookup = Lookup(&self.0.shared);
-        let controls = journal.tenure().controls.into_iter();
-        Ok(controls.map(|control| (control.seq, lookup.detail(&journal, control.seq).ok())).collect())
+        Ok(journal.controls().into_iter().map(|seq| (seq, lookup.detail(&journal, seq).ok())).collect())
     }
 
     /// The storage error that stopped the journal, if one did.

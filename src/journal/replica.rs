@@ -83,18 +83,19 @@ impl Replica {
         }
     }
 
-    /// Opens a journal again that had `tree` and `tenure`, its newest leaf and its last time.
+    /// Opens a journal again that had `tree`, `prev` as its newest leaf and `time` as its last time.
     pub fn resume(
         &mut self,
         journal: &JournalState,
         tree: CompactRange,
-        tenure: Tenure,
-        (prev, time): (Digest, i64),
+        prev: Digest,
+        time: i64,
     ) -> Result<(), String> {
         let number = self.lines.len() as u32;
         self.open(number, &journal.name, &journal.institution, &journal.charter)?;
         if let Some(line) = self.lines.last_mut() {
-            (line.tree, line.tenure, line.prev, line.time) = (tree, tenure, prev, time);
+            (line.tree, line.prev, line.time) = (tree, prev, time);
+            journal.changes.iter().try_for_each(|change| line.tenure.apply(change))?;
         }
         Ok(())
     }

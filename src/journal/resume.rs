@@ -15,7 +15,7 @@ use super::snapshot::{JournalState, Position, Snapshot, TreeState};
 use super::snapshots::{index_dir, snapshot_path};
 use super::state::{Batch, Journal, Seal, Shared};
 use super::stream;
-use super::tenure::Tenure;
+use super::tenure::Change;
 use super::tiles::Tree;
 use super::tree::{CompactRange, leaf_hash};
 use crate::digest::Digest;
@@ -79,6 +79,8 @@ fn attempt(shared: &Arc<Shared>, dir: &Path, disk: &Arc<dyn Disk>, bytes: &[u8])
     pages.map_err(|e| format!("its file of places is missing or short: {e}"))?;
     for (journal, state) in journals.iter().zip(snapshot.journals) {
         shared.advance(state.batches.tail.last().map_or(i64::MIN, |batch| batch.time));
+        // The second path has taken the same changes already.
+        state.changes.iter().for_each(|change| journal.changed(change));
         journal.restore(state.batches);
         shared.add(Arc::clone(journal));
     }
@@ -107,17 +109,15 @@ fn journal(
     if last.end() != state.tree.size {
         return Err(format!("the tree of {} has another size than its batches", state.name));
     }
-    let tenure = Tenure::after(journal.institution.clone(), &state.controls)
-        .map_err(|why| format!("the owners of {} do not follow: {why}", state.name))?;
     let ended = (last.kind == EntryKind::Freeze as u16).then_some(last.first);
-    if tenure.frozen != ended || tenure.controls.last().is_some_and(|newest| newest.seq >= last.end()) {
+    let said = state.changes.last().filter(|change| matches!(change, Change::Frozen(_))).map(Change::seq);
+    if said != ended {
         return Err(format!("the end of {} is not that of its entries", state.name));
     }
-    journal.resume(tenure.clone());
     let tree = grow(&journal.tree, &state.tree)?;
     head_holds(shared, &journal, last, &tree)?;
     let prev = journal.tree.read(0, last.end() - 1).map_err(|e| e.to_string())?;
-    replica.resume(state, tree, tenure, (prev, last.time))?;
+    replica.resume(state, tree, prev, last.time)?;
     Ok(journal)
 }
 

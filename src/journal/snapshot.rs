@@ -6,7 +6,7 @@
 use super::log::Place;
 use super::shelf::{Item, PAGE, Page, Shelved};
 use super::state::Batch;
-use super::tenure::Control;
+use super::tenure::Change;
 use crate::digest::Digest;
 use crate::institution::InstitutionId;
 
@@ -42,14 +42,14 @@ pub struct TreeState {
 pub struct JournalState {
     /// Name.
     pub name: String,
-    /// Whom it was opened for, empty for own journals.
+    /// Owner, empty for own journals.
     pub institution: String,
     /// Charter text.
     pub charter: String,
+    /// Its control entries: hand-overs and the freeze, oldest first.
+    pub changes: Vec<Change>,
     /// Its tree.
     pub tree: TreeState,
-    /// Hand-overs, and the freeze.
-    pub controls: Vec<Control>,
     /// Where its batches stand.
     pub batches: Shelved<Batch>,
 }
@@ -201,13 +201,20 @@ impl Out {
         self.text(&journal.name);
         self.text(&journal.institution);
         self.text(&journal.charter);
+        self.long(journal.changes.len() as u64);
+        journal.changes.iter().for_each(|change| self.change(change));
         self.tree(&journal.tree);
-        self.long(journal.controls.len() as u64);
-        for Control { seq, to } in &journal.controls {
-            self.long(*seq);
-            self.text(to.as_ref().map_or("", InstitutionId::as_str));
-        }
         self.shelved(&journal.batches);
+    }
+    /// A freeze has no institutions.
+    fn change(&mut self, change: &Change) {
+        self.long(change.seq());
+        let (from, to) = match change {
+            Change::Frozen(_) => ("", ""),
+            Change::HandedOver { from, to, .. } => (from.as_str(), to.as_str()),
+        };
+        self.text(from);
+        self.text(to);
     }
     fn shelved<T: Item>(&mut self, shelved: &Shelved<T>) {
         self.long(shelved.pages.len() as u64);
@@ -268,6 +275,14 @@ impl In<'_> {
         }
         Some(TreeState { size, edges })
     }
+    fn change(&mut self) -> Option<Change> {
+        let (seq, from, to) = (self.long()?, self.text()?, self.text()?);
+        if from.is_empty() && to.is_empty() {
+            return Some(Change::Frozen(seq));
+        }
+        let (from, to) = (InstitutionId::try_from(from).ok()?, InstitutionId::try_from(to).ok()?);
+        Some(Change::HandedOver { seq, from, to })
+    }
     fn item<T: Item>(&mut self) -> Option<T> {
         let (item, rest) = self.0.split_at_checked(T::BYTES)?;
         self.0 = rest;
@@ -280,18 +295,13 @@ impl In<'_> {
         let pages = self.many(T::BYTES + 40, page)?;
         Some(Shelved { pages, tail: self.many(T::BYTES, In::item)? })
     }
-    fn control(&mut self) -> Option<Control> {
-        let (seq, to) = (self.long()?, self.text()?);
-        let to = if to.is_empty() { None } else { Some(InstitutionId::try_from(to).ok()?) };
-        Some(Control { seq, to })
-    }
     fn journal(&mut self) -> Option<JournalState> {
         Some(JournalState {
             name: self.text()?,
             institution: self.text()?,
             charter: self.text()?,
+            changes: self.many(24, In::change)?,
             tree: self.tree()?,
-            controls: self.many(16, In::control)?,
             batches: self.shelved()?,
         })
     }

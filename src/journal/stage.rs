@@ -40,8 +40,9 @@ impl Sequencer {
                 }
             }
             Command::Find { journal, id, reply } => {
-                let known = self.known(journal.number as usize, id, open);
-                let _ = reply.send(known.map(|seq| seq.filter(|seq| *seq < journal.size())));
+                let size = journal.size();
+                let found = self.find(journal.number as usize, id, open);
+                let _ = reply.send(found.map(|seq| seq.filter(|seq| *seq < size)));
             }
             // The round keeps these back: each has a batch of its own.
             Command::Settle { .. } | Command::Control { .. } => {}
@@ -148,22 +149,6 @@ impl Sequencer {
         Ok(journal)
     }
 
-    /// Sequence of the id if an entry that is durable or staged has it.
-    fn known(&self, number: usize, id: RequestId, open: &Open) -> Result<Option<u64>, JournalError> {
-        let in_log = Cell::new(false);
-        let confirm = |seq| {
-            let slot = slot_at(&self.shared, &self.lines[number], seq, open);
-            Ok(slot.inspect_err(|_| in_log.set(true))?.is_some_and(|slot| slot.0 == id))
-        };
-        let known = self.ids.find(number as u32, id, confirm);
-        // What is wrong in the index is made again by the next start; what is wrong in the log is not.
-        known.inspect_err(|_| {
-            if !in_log.get() {
-                self.shared.keeper.distrust()
-            }
-        })
-    }
-
     /// Sequence of the id: that it has, or the next one.
     pub(super) fn place(
         &mut self,
@@ -173,8 +158,9 @@ impl Sequencer {
         digest: Digest,
         open: &mut Open,
     ) -> Result<u64, JournalError> {
-        let Some(seq) = self.known(number, id, open)? else {
-            let line = &mut self.lines[number];
+        let known = self.find(number, id, open)?;
+        let line = &mut self.lines[number];
+        let Some(seq) = known else {
             let seq = line.next;
             self.ids.insert(number as u32, id, seq);
             line.next += 1;
@@ -188,12 +174,28 @@ impl Sequencer {
             slots.extend_from_slice(digest.as_bytes());
             return Ok(seq);
         };
-        let line = &self.lines[number];
         match slot_at(&self.shared, line, seq, open)? {
             Some((_, stored)) if stored == digest => Ok(seq),
             Some(_) => Err(JournalError::Conflict { id: hex(&id.0), seq }),
             None => Err(JournalError::Damaged(format!("{} has no entry {seq}", line.journal.origin))),
         }
+    }
+
+    /// Sequence that an id has, durable or staged.
+    fn find(&self, number: usize, id: RequestId, open: &Open) -> Result<Option<u64>, JournalError> {
+        let line = &self.lines[number];
+        let in_log = Cell::new(false);
+        let confirm = |seq| {
+            let slot = slot_at(&self.shared, line, seq, open).inspect_err(|_| in_log.set(true));
+            Ok(slot?.is_some_and(|slot| slot.0 == id))
+        };
+        let known = self.ids.find(number as u32, id, confirm);
+        // What is wrong in the index is made again by the next start; what is wrong in the log is not.
+        known.inspect_err(|_| {
+            if !in_log.get() {
+                self.shared.keeper.distrust()
+            }
+        })
     }
 
     /// Undoes what a refused request staged: every entry from `before` on.

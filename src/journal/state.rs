@@ -115,28 +115,6 @@ impl Journal {
         }
     }
 
-    /// Whose it is now, and whether it was frozen.
-    pub fn tenure(&self) -> Tenure {
-        self.tenure.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// [`Tenure::admit`] of this moment.
-    pub fn admit(&self, by: Option<&InstitutionId>) -> Result<(), JournalError> {
-        self.tenure.read().unwrap_or_else(PoisonError::into_inner).admit(self.name.as_str(), by)
-    }
-
-    /// A durable control entry; what does not follow was refused by the second path.
-    pub fn changed(&self, change: &Change) {
-        if let Err(why) = self.tenure.write().unwrap_or_else(PoisonError::into_inner).apply(change) {
-            tracing::error!(journal = self.name.as_str(), %why, "a control entry does not follow");
-        }
-    }
-
-    /// Takes up the tenure of a snapshot.
-    pub fn resume(&self, tenure: Tenure) {
-        *self.tenure.write().unwrap_or_else(PoisonError::into_inner) = tenure;
-    }
-
     /// Writes what it can of the batches of the first `size` entries to the file of pages.
     pub fn spill(&self, size: u64) -> io::Result<()> {
         self.batches.spill(|batch| batch.end() <= size)
@@ -150,6 +128,28 @@ impl Journal {
     /// Takes up the batches of a snapshot, before the first reader.
     pub fn restore(&self, batches: Shelved<Batch>) {
         self.batches.restore(batches);
+    }
+
+    /// Whose it is now, and whether it was frozen.
+    pub fn tenure(&self) -> Tenure {
+        self.tenure.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether new entries are accepted, from `by` if the caller is named.
+    pub fn admit(&self, by: Option<&InstitutionId>) -> Result<(), JournalError> {
+        self.tenure.read().unwrap_or_else(PoisonError::into_inner).admit(self.name.as_str(), by)
+    }
+
+    /// A durable control entry; what does not follow was refused by the second path.
+    pub fn changed(&self, change: &Change) {
+        if let Err(why) = self.tenure.write().unwrap_or_else(PoisonError::into_inner).apply(change) {
+            tracing::error!(journal = self.name.as_str(), %why, "a control entry does not follow");
+        }
+    }
+
+    /// Sequences of its control entries.
+    pub fn controls(&self) -> Vec<u64> {
+        self.tenure.read().unwrap_or_else(PoisonError::into_inner).changes.iter().map(Change::seq).collect()
     }
 
     /// The batch that holds `seq`, and its head text if that is recent.

@@ -92,13 +92,22 @@ pub enum Change {
     Frozen(u64),
     /// Another owner from here on.
     HandedOver {
-        /// Sequence of the control entry.
+        /// The entry's sequence.
         seq: u64,
         /// Before.
         from: InstitutionId,
         /// Now.
         to: InstitutionId,
     },
+}
+
+impl Change {
+    /// Sequence of the control entry.
+    pub fn seq(&self) -> u64 {
+        match self {
+            Change::Frozen(seq) | Change::HandedOver { seq, .. } => *seq,
+        }
+    }
 }
 
 /// The change that a group makes in the journal of `origin`; its details have been held against their
@@ -135,40 +144,14 @@ pub struct Tenure {
     pub former: Vec<InstitutionId>,
     /// Sequence of the final record.
     pub frozen: Option<u64>,
-    /// Its control entries.
-    pub controls: Vec<Control>,
-}
-
-/// A control entry, as far as it matters to who may write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Control {
-    /// Its sequence.
-    pub seq: u64,
-    /// Whose the journal is from there on; `None`: it is frozen.
-    pub to: Option<InstitutionId>,
+    /// What led here, oldest first.
+    pub changes: Vec<Change>,
 }
 
 impl Tenure {
     /// As the charter says.
     pub fn new(owner: Option<InstitutionId>) -> Tenure {
-        Tenure { owner, former: Vec::new(), frozen: None, controls: Vec::new() }
-    }
-
-    /// What these control entries made of a journal opened for `owner`; the text says which does not follow.
-    pub fn after(owner: Option<InstitutionId>, controls: &[Control]) -> Result<Tenure, String> {
-        let mut tenure = Tenure::new(owner);
-        for Control { seq, to } in controls {
-            if tenure.controls.last().is_some_and(|last| last.seq >= *seq) {
-                return Err(format!("control entry {seq} stands out of order"));
-            }
-            let seq = *seq;
-            let change = match (to.clone(), tenure.owner.clone()) {
-                (Some(to), Some(from)) => Change::HandedOver { seq, from, to },
-                _ => Change::Frozen(seq),
-            };
-            tenure.apply(&change)?;
-        }
-        Ok(tenure)
+        Tenure { owner, former: Vec::new(), frozen: None, changes: Vec::new() }
     }
 
     /// Makes a change that follows; the text says why one does not.
@@ -178,19 +161,16 @@ impl Tenure {
         }
         let owner = self.owner.clone().ok_or("an own journal has no owner to change and no end")?;
         match change {
-            Change::Frozen(seq) => {
-                self.controls.push(Control { seq: *seq, to: None });
-                self.frozen = Some(*seq);
-            }
+            Change::Frozen(seq) => self.frozen = Some(*seq),
             Change::HandedOver { from, .. } if *from != owner => {
                 return Err(format!("it belongs to {owner}, not to {from}"));
             }
-            Change::HandedOver { seq, to, .. } => {
-                self.controls.push(Control { seq: *seq, to: Some(to.clone()) });
+            Change::HandedOver { to, .. } => {
                 self.former.push(owner);
                 self.owner = Some(to.clone());
             }
         }
+        self.changes.push(change.clone());
         Ok(())
     }
 
@@ -297,10 +277,5 @@ mod tests {
         assert!(tenure.apply(&over("ministry", "mayor")).is_err());
         assert!(tenure.apply(&Change::Frozen(10)).is_err());
         assert!(Tenure::new(None).apply(&Change::Frozen(1)).is_err(), "own journals have no end");
-        assert_eq!(Tenure::after(Some(id("mayor")), &tenure.controls), Ok(tenure.clone()));
-        let mut false_order = tenure.controls.clone();
-        false_order.reverse();
-        assert!(Tenure::after(Some(id("mayor")), &false_order).is_err());
-        assert!(Tenure::after(None, &tenure.controls).is_err());
     }
 }
