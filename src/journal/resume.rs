@@ -132,5 +132,5 @@ fn newest_seal(shared: &Shared, snapshot: &Snapshot) -> Result<Option<Arc<Seal>>
     let bytes = shared.read(at.place, at.offset as usize, at.bytes as usize).map_err(|e| e.to_string())?;
     let note = String::from_utf8(bytes).ok().filter(|note| Digest::of(note.as_bytes()) == at.hash);
     let note = note.ok_or("the newest seal has changed")?;
-    Ok(Some(Arc::new(Seal { root_size: at.root_size, note })))
+    Ok(Some(Arc::new(Seal { root_size: at.root_size, note: note.into() })))
 }
