@@ -21,6 +21,7 @@ pub mod config;
 pub mod digest;
 pub mod evidence;
 pub mod http;
+pub mod identifier;
 pub mod institution;
 pub mod journal;
 pub mod keys;

@@ -11,6 +11,8 @@ mod known_heads;
 mod places;
 #[path = "journal_restart/reads.rs"]
 mod reads;
+#[path = "journal_restart/tenure.rs"]
+mod tenure;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -199,13 +199,13 @@ impl Sequencer {
         let sound = self.shared.admit();
         let (admission, own_admission) = (sound.clone().and(admission), sound.and(own_admission));
         let mut open = Open::default();
-        let mut settlements = Vec::new();
+        let (mut controls, mut settlements) = (Vec::new(), Vec::new());
         for command in work.commands {
-            if let Command::Settle { settlement, reply } = command {
-                settlements.push((settlement, reply));
-                continue;
+            match command {
+                Command::Settle { settlement, reply } => settlements.push((settlement, reply)),
+                Command::Control { journal, ordered, reply } => controls.push((journal, ordered, reply)),
+                command => self.stage(command, &mut open, stamp, &admission, &own_admission),
             }
-            self.stage(command, &mut open, stamp, &admission, &own_admission);
         }
         let quiet = open.groups.iter().all(|group| group.slots.is_empty()) && seal.is_none();
         let outcome = if quiet { Ok(()) } else { self.commit(&open, seal.as_ref(), stamp) };
@@ -213,6 +213,7 @@ impl Sequencer {
             Ok(()) => self.release(open, seal, stamp),
             Err(error) => self.refuse(open, seal, &error),
         }
+        controls.into_iter().for_each(|(journal, ordered, reply)| self.control(&journal, &ordered, reply));
         settlements.into_iter().for_each(|(settlement, reply)| self.settle(settlement, reply));
     }
 
@@ -462,6 +463,8 @@ fn refuse_all(work: Work, error: &JournalError) {
             Command::Seal { reply, .. } => drop(reply.send(Err(error.clone()))),
             Command::Record { reply, .. } => drop(reply.send(Err(error.clone()))),
             Command::Create { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Command::Find { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Command::Control { reply, .. } => drop(reply.send(Err(error.clone()))),
             Command::Settle { reply, .. } => drop(reply.send(Err(error.clone()))),
         }
     }

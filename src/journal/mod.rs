@@ -63,14 +63,21 @@ pub enum OwnJournal {
     Certificates,
     /// `own.clock`: transitions of the clock.
     Clock,
+    /// `own.identifiers`: runs of register numbers, before they are handed out.
+    Identifiers,
     /// `own.events`: start, stop, officers' acts, journals opened.
     Events,
 }
 
 impl OwnJournal {
     /// All of them.
-    pub const ALL: [OwnJournal; 4] =
-        [OwnJournal::Timestamps, OwnJournal::Certificates, OwnJournal::Clock, OwnJournal::Events];
+    pub const ALL: [OwnJournal; 5] = [
+        OwnJournal::Timestamps,
+        OwnJournal::Certificates,
+        OwnJournal::Clock,
+        OwnJournal::Events,
+        OwnJournal::Identifiers,
+    ];
 
     /// Its journal name.
     pub fn name(self) -> &'static str {
@@ -78,6 +85,7 @@ impl OwnJournal {
             OwnJournal::Timestamps => "own.timestamps",
             OwnJournal::Certificates => "own.certificates",
             OwnJournal::Clock => "own.clock",
+            OwnJournal::Identifiers => "own.identifiers",
             OwnJournal::Events => "own.events",
         }
     }
@@ -122,6 +130,8 @@ pub struct JournalInfo {
     pub origin: String,
     /// Durable entries, charter included.
     pub size: u64,
+    /// Sequence of the final record, if the journal was frozen.
+    pub frozen: Option<u64>,
 }
 
 /// Why a journal did not do what was asked.
@@ -176,6 +186,22 @@ pub enum JournalError {
         seq: u64,
         /// How many are sealed.
         size: u64,
+    },
+    /// The journal has its final record; nothing can follow.
+    #[error("journal {journal:?} was frozen: entry {seq} is its final record")]
+    Frozen {
+        /// Which journal.
+        journal: String,
+        /// The final record.
+        seq: u64,
+    },
+    /// The journal belongs to another institution, since a hand-over if it was the caller's before.
+    #[error("journal {journal:?} does not belong to {by:?} any more: it was handed over")]
+    NotOwner {
+        /// Which journal.
+        journal: String,
+        /// Whoever asked.
+        by: String,
     },
     /// More digests than one request may carry (4,096), or none.
     #[error("a request carries 1 to 4096 digests, not {0}")]
@@ -354,11 +380,40 @@ impl Journals {
         self.ask(|reply| Command::Record { journal, id, detail, digest, reply }).await
     }
 
+    /// Where the entry with this id stands in an own journal; durable or not there.
+    pub async fn position(&self, own: OwnJournal, id: RequestId) -> Result<Option<u64>, JournalError> {
+        let journal = self.0.shared.journal(own.name())?;
+        self.ask(|reply| Command::Find { journal, id, reply }).await
+    }
+
     /// Appends digests; returns when they are durable and sealed. One [`receipt::RangeReceipt`] a
     /// contiguous run; digests sealed before (same id, same digest) return the receipt they had.
     /// Receipts come in order of sequence; `expect` is not compared when nothing is new.
     pub async fn seal(
         &self,
+        journal: &JournalName,
+        submissions: Vec<Submission>,
+        expect: Option<u64>,
+    ) -> Result<Vec<receipt::RangeReceipt>, JournalError> {
+        self.seal_for(None, journal, submissions, expect).await
+    }
+
+    /// [`Journals::seal`] for an institution: whether the journal is its own is decided where the sequence
+    /// is, so that of a seal and a hand-over at the same time one comes first. What it sealed before a
+    /// hand-over keeps its receipts.
+    pub async fn seal_as(
+        &self,
+        by: &InstitutionId,
+        journal: &JournalName,
+        submissions: Vec<Submission>,
+        expect: Option<u64>,
+    ) -> Result<Vec<receipt::RangeReceipt>, JournalError> {
+        self.seal_for(Some(by.clone()), journal, submissions, expect).await
+    }
+
+    async fn seal_for(
+        &self,
+        by: Option<InstitutionId>,
         journal: &JournalName,
         submissions: Vec<Submission>,
         expect: Option<u64>,
@@ -371,7 +426,7 @@ impl Journals {
         }
         let journal = self.0.shared.journal(journal.as_str())?;
         let to = Arc::clone(&journal);
-        let placed = self.ask(|reply| Command::Seal { journal: to, submissions, expect, reply }).await?;
+        let placed = self.ask(|reply| Command::Seal { journal: to, by, submissions, expect, reply }).await?;
         Lookup(&self.0.shared).placed(&journal, placed)
     }
 
@@ -563,6 +618,29 @@ impl Journals {
         self.ask(|reply| Command::Settle { settlement, reply }).await
     }
 
+    /// Freezes an institution's journal or hands it over, with a record in `own.events`; where the control
+    /// entry stands, durable. Who may order that is the caller's to know.
+    pub async fn control(
+        &self,
+        journal: &JournalName,
+        ordered: control::Ordered,
+    ) -> Result<Recorded, JournalError> {
+        let journal = self.0.shared.journal(journal.as_str())?;
+        self.ask(|reply| Command::Control { journal, ordered, reply }).await
+    }
+
+    /// Whose a journal is and was, and whether it was frozen.
+    pub fn tenure(&self, journal: &JournalName) -> Result<tenure::Tenure, JournalError> {
+        Ok(self.0.shared.journal(journal.as_str())?.tenure())
+    }
+
+    /// The control entries of a journal.
+    pub fn statements(&self, journal: &JournalName) -> Result<Vec<tenure::Stated>, JournalError> {
+        let journal = self.0.shared.journal(journal.as_str())?;
+        let lookup = Lookup(&self.0.shared);
+        Ok(journal.controls().into_iter().map(|seq| (seq, lookup.detail(&journal, seq).ok())).collect())
+    }
+
     /// The storage error that stopped the journal, if one did.
     pub fn failed(&self) -> Option<String> {
         self.0.shared.failure().map(str::to_owned)
@@ -633,6 +711,7 @@ mod batch;
 mod canonical;
 pub mod checkpoint;
 pub mod compare;
+pub mod control;
 pub mod disk;
 pub mod entry;
 pub mod epoch;
@@ -668,6 +747,7 @@ mod stage;
 mod state;
 pub mod stepwise;
 mod stream;
+pub mod tenure;
 pub mod tile_name;
 mod tiles;
 pub mod tree;

@@ -77,6 +77,8 @@ fn attempt(shared: &Arc<Shared>, dir: &Path, disk: &Arc<dyn Disk>, bytes: &[u8])
     pages.map_err(|e| format!("its file of places is missing or short: {e}"))?;
     for (journal, state) in journals.iter().zip(snapshot.journals) {
         shared.advance(state.batches.tail.last().map_or(i64::MIN, |batch| batch.time));
+        // The second path has taken the same changes already.
+        state.changes.iter().for_each(|change| journal.changed(change));
         journal.restore(state.batches);
         shared.add(Arc::clone(journal));
     }

@@ -6,10 +6,12 @@
 use super::log::Place;
 use super::shelf::{Item, PAGE, Page, Shelved};
 use super::state::Batch;
+use super::tenure::Change;
 use crate::digest::Digest;
+use crate::institution::InstitutionId;
 
 /// First bytes of the file; the last of them is the version.
-const MAGIC: &[u8; 8] = b"pchtsnp\x02";
+const MAGIC: &[u8; 8] = b"pchtsnp\x03";
 
 /// The log after its last record within the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -44,6 +46,8 @@ pub struct JournalState {
     pub institution: String,
     /// Charter text.
     pub charter: String,
+    /// Its control entries: hand-overs and the freeze, oldest first.
+    pub changes: Vec<Change>,
     /// Its tree.
     pub tree: TreeState,
     /// Where its batches stand.
@@ -154,7 +158,7 @@ impl Snapshot {
             unsealed: input.many(40, In::pair)?,
             seals: input.shelved()?,
             abandoned: input.many(40, In::pair)?,
-            journals: input.many(48, In::journal)?,
+            journals: input.many(56, In::journal)?,
             pages_end: input.long()?,
             runs: input.many(40, In::pair)?,
         };
@@ -197,8 +201,20 @@ impl Out {
         self.text(&journal.name);
         self.text(&journal.institution);
         self.text(&journal.charter);
+        self.long(journal.changes.len() as u64);
+        journal.changes.iter().for_each(|change| self.change(change));
         self.tree(&journal.tree);
         self.shelved(&journal.batches);
+    }
+    /// A freeze has no institutions.
+    fn change(&mut self, change: &Change) {
+        self.long(change.seq());
+        let (from, to) = match change {
+            Change::Frozen(_) => ("", ""),
+            Change::HandedOver { from, to, .. } => (from.as_str(), to.as_str()),
+        };
+        self.text(from);
+        self.text(to);
     }
     fn shelved<T: Item>(&mut self, shelved: &Shelved<T>) {
         self.long(shelved.pages.len() as u64);
@@ -259,6 +275,14 @@ impl In<'_> {
         }
         Some(TreeState { size, edges })
     }
+    fn change(&mut self) -> Option<Change> {
+        let (seq, from, to) = (self.long()?, self.text()?, self.text()?);
+        if from.is_empty() && to.is_empty() {
+            return Some(Change::Frozen(seq));
+        }
+        let (from, to) = (InstitutionId::try_from(from).ok()?, InstitutionId::try_from(to).ok()?);
+        Some(Change::HandedOver { seq, from, to })
+    }
     fn item<T: Item>(&mut self) -> Option<T> {
         let (item, rest) = self.0.split_at_checked(T::BYTES)?;
         self.0 = rest;
@@ -276,6 +300,7 @@ impl In<'_> {
             name: self.text()?,
             institution: self.text()?,
             charter: self.text()?,
+            changes: self.many(24, In::change)?,
             tree: self.tree()?,
             batches: self.shelved()?,
         })

@@ -201,6 +201,7 @@ impl Writer {
                 name: journal.name.as_str().to_owned(),
                 institution: journal.institution.as_ref().map_or("", InstitutionId::as_str).to_owned(),
                 charter: journal.charter.clone(),
+                changes: journal.tenure().changes.into_iter().filter(|change| change.seq() < *size).collect(),
                 tree: journal.tree.state(*size).map_err(other)?,
                 batches: journal.batches_within(*size),
             });

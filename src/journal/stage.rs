@@ -25,8 +25,8 @@ impl Sequencer {
         own_admission: &Result<(), JournalError>,
     ) {
         match command {
-            Command::Seal { journal, submissions, expect, reply } => {
-                let staged = self.stage_seal(&journal, &submissions, expect, admission, open);
+            Command::Seal { journal, by, submissions, expect, reply } => {
+                let staged = self.stage_seal(&journal, by.as_ref(), &submissions, expect, admission, open);
                 match staged {
                     Ok(positions) => open.waiters.push((journal, Placed { submissions, positions }, reply)),
                     Err(error) => drop(reply.send(Err(error))),
@@ -39,8 +39,13 @@ impl Sequencer {
                     Err(error) => drop(reply.send(Err(error))),
                 }
             }
-            // The round keeps these back: a new epoch begins in a batch of its own.
-            Command::Settle { .. } => {}
+            Command::Find { journal, id, reply } => {
+                let size = journal.size();
+                let found = self.find(journal.number as usize, id, open);
+                let _ = reply.send(found.map(|seq| seq.filter(|seq| *seq < size)));
+            }
+            // The round keeps these back: each has a batch of its own.
+            Command::Settle { .. } | Command::Control { .. } => {}
             Command::Create { name, institution, reply } => {
                 let allowed = if institution.is_some() { admission } else { own_admission };
                 match self.stage_create(name, institution, stamp, allowed, open) {
@@ -54,6 +59,7 @@ impl Sequencer {
     fn stage_seal(
         &mut self,
         journal: &Journal,
+        by: Option<&InstitutionId>,
         submissions: &[Submission],
         expect: Option<u64>,
         admission: &Result<(), JournalError>,
@@ -84,7 +90,8 @@ impl Sequencer {
                 Some(expected) => Err(JournalError::Stale { expected, actual: before }),
                 None => admission.clone(),
             };
-            if let Err(error) = refusal {
+            // A frozen journal, or another's, is told first: there no other request can help.
+            if let Err(error) = journal.admit(by).and(refusal) {
                 self.take_back(number, before, open);
                 return Err(error);
             }
@@ -151,20 +158,9 @@ impl Sequencer {
         digest: Digest,
         open: &mut Open,
     ) -> Result<u64, JournalError> {
+        let known = self.find(number, id, open)?;
         let line = &mut self.lines[number];
-        let in_log = Cell::new(false);
-        let confirm = |seq| {
-            let slot = slot_at(&self.shared, line, seq, open).inspect_err(|_| in_log.set(true));
-            Ok(slot?.is_some_and(|slot| slot.0 == id))
-        };
-        let known = self.ids.find(number as u32, id, confirm);
-        // What is wrong in the index is made again by the next start; what is wrong in the log is not.
-        let Some(seq) = known.inspect_err(|_| {
-            if !in_log.get() {
-                self.shared.keeper.distrust()
-            }
-        })?
-        else {
+        let Some(seq) = known else {
             let seq = line.next;
             self.ids.insert(number as u32, id, seq);
             line.next += 1;
@@ -183,6 +179,23 @@ impl Sequencer {
             Some(_) => Err(JournalError::Conflict { id: hex(&id.0), seq }),
             None => Err(JournalError::Damaged(format!("{} has no entry {seq}", line.journal.origin))),
         }
+    }
+
+    /// Sequence that an id has, durable or staged.
+    fn find(&self, number: usize, id: RequestId, open: &Open) -> Result<Option<u64>, JournalError> {
+        let line = &self.lines[number];
+        let in_log = Cell::new(false);
+        let confirm = |seq| {
+            let slot = slot_at(&self.shared, line, seq, open).inspect_err(|_| in_log.set(true));
+            Ok(slot?.is_some_and(|slot| slot.0 == id))
+        };
+        let known = self.ids.find(number as u32, id, confirm);
+        // What is wrong in the index is made again by the next start; what is wrong in the log is not.
+        known.inspect_err(|_| {
+            if !in_log.get() {
+                self.shared.keeper.distrust()
+            }
+        })
     }
 
     /// Undoes what a refused request staged: every entry from `before` on.

@@ -15,6 +15,7 @@ use super::record::{GROUP_FIXED, SECTION_FIXED};
 use super::segments::Segments;
 use super::shelf::{Pages, Shelf, Shelved};
 use super::snapshot::SealState;
+use super::tenure::{Change, Tenure};
 use super::tiles::{Keeper, Tree};
 use super::{JournalError, JournalInfo, JournalName, JournalStats};
 use crate::clock::UtcMicros;
@@ -71,7 +72,7 @@ pub struct Journal {
     pub number: u32,
     /// Name.
     pub name: JournalName,
-    /// Owner; `None` for own journals.
+    /// Whom it was opened for; `None` for own journals. Whose it is, [`Journal::tenure`] says.
     pub institution: Option<InstitutionId>,
     /// Origin line.
     pub origin: String,
@@ -84,6 +85,7 @@ pub struct Journal {
     batches: Shelf<Batch>,
     /// Index in the root log and text of the newest heads.
     heads: RwLock<VecDeque<(u64, Arc<str>)>>,
+    tenure: RwLock<Tenure>,
 }
 
 impl Journal {
@@ -99,7 +101,8 @@ impl Journal {
         let tree = Tree::new(shared.tiles_dir.join("j").join(name.as_str()), &shared.keeper);
         let id = journal_id(&origin);
         let (batches, heads) = (Shelf::new(&shared.pages), RwLock::default());
-        Arc::new(Journal { number, name, institution, origin, id, charter, tree, batches, heads })
+        let tenure = RwLock::new(Tenure::new(institution.clone()));
+        Arc::new(Journal { number, name, institution, origin, id, charter, tree, batches, heads, tenure })
     }
 
     /// Adds a durable batch.
@@ -125,6 +128,28 @@ impl Journal {
     /// Takes up the batches of a snapshot, before the first reader.
     pub fn restore(&self, batches: Shelved<Batch>) {
         self.batches.restore(batches);
+    }
+
+    /// Whose it is now, and whether it was frozen.
+    pub fn tenure(&self) -> Tenure {
+        self.tenure.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether new entries are accepted, from `by` if the caller is named.
+    pub fn admit(&self, by: Option<&InstitutionId>) -> Result<(), JournalError> {
+        self.tenure.read().unwrap_or_else(PoisonError::into_inner).admit(self.name.as_str(), by)
+    }
+
+    /// A durable control entry; what does not follow was refused by the second path.
+    pub fn changed(&self, change: &Change) {
+        if let Err(why) = self.tenure.write().unwrap_or_else(PoisonError::into_inner).apply(change) {
+            tracing::error!(journal = self.name.as_str(), %why, "a control entry does not follow");
+        }
+    }
+
+    /// Sequences of its control entries.
+    pub fn controls(&self) -> Vec<u64> {
+        self.tenure.read().unwrap_or_else(PoisonError::into_inner).changes.iter().map(Change::seq).collect()
     }
 
     /// The batch that holds `seq`, and its head text if that is recent.
@@ -168,12 +193,9 @@ impl Journal {
 
     /// For callers.
     pub fn info(&self) -> JournalInfo {
-        JournalInfo {
-            name: self.name.clone(),
-            institution: self.institution.clone(),
-            origin: self.origin.clone(),
-            size: self.size(),
-        }
+        let Tenure { owner: institution, frozen, .. } = self.tenure();
+        let (name, origin) = (self.name.clone(), self.origin.clone());
+        JournalInfo { name, institution, origin, size: self.size(), frozen }
     }
 }
 

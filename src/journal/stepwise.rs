@@ -9,6 +9,7 @@ use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::sync::watch;
 
 use super::batch::{Sequencer, Target};
+use super::control::Ordered;
 use super::disk::Disk;
 use super::log::Opening;
 use super::queue::{Command, Limits, Placed, Positions, Queue, SealOutcome, Work};
@@ -30,6 +31,8 @@ pub enum Ask {
     Seal(JournalName, Vec<Submission>, Option<u64>),
     /// Record a detail.
     Record(OwnJournal, RequestId, Vec<u8>),
+    /// Freeze a journal or hand it over.
+    Control(JournalName, Ordered),
 }
 
 /// An answer that may not be there yet.
@@ -38,7 +41,7 @@ pub enum Pending {
     Created(oneshot::Receiver<Result<JournalInfo, JournalError>>),
     /// To [`Ask::Seal`].
     Placed(oneshot::Receiver<Result<Placed, JournalError>>),
-    /// To [`Ask::Record`].
+    /// To [`Ask::Record`] and [`Ask::Control`].
     Recorded(oneshot::Receiver<Result<Recorded, JournalError>>),
     /// To [`Stepwise::seal`].
     Sealed(oneshot::Receiver<Result<(), JournalError>>),
@@ -134,8 +137,14 @@ impl Stepwise {
             Ask::Seal(name, submissions, expect) => {
                 let journal = self.shared.journal(name.as_str())?;
                 let (reply, answer) = oneshot::channel();
-                self.work.commands.push(Command::Seal { journal, submissions, expect, reply });
+                self.work.commands.push(Command::Seal { journal, by: None, submissions, expect, reply });
                 Pending::Placed(answer)
+            }
+            Ask::Control(name, ordered) => {
+                let journal = self.shared.journal(name.as_str())?;
+                let (reply, answer) = oneshot::channel();
+                self.work.commands.push(Command::Control { journal, ordered, reply });
+                Pending::Recorded(answer)
             }
             Ask::Record(own, id, detail) => {
                 let (journal, digest) = (self.shared.journal(own.name())?, Digest::of(&detail));

@@ -13,7 +13,7 @@ use super::disk::{SECTOR, SimDisk};
 use super::schedule::run;
 
 /// Schedules within which a bug must show.
-const SCHEDULES: u64 = 400;
+const SCHEDULES: u64 = 1200;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bug {
@@ -35,6 +35,7 @@ enum Bug {
     CacheBelieved,
     TailLeft,
     SegmentOverlooked,
+    FreezeForgotten,
 }
 
 struct Crooked {
@@ -80,6 +81,20 @@ fn resign(record: &mut [u8]) {
     let body = record.len() - 32;
     let hash = sha(&[&record[..body]]);
     record[body..].copy_from_slice(&hash);
+}
+
+/// Whether a record holds a group of kind 9.
+fn freezes(record: &[u8]) -> bool {
+    let end = 88 + u32::from_be_bytes(record[40..44].try_into().unwrap()) as usize;
+    let mut at = 88;
+    while at < end {
+        let length = u32::from_be_bytes(record[at + 1..at + 5].try_into().unwrap()) as usize;
+        if record[at] == 3 && record[at + 9..at + 11] == [0, 9] {
+            return true;
+        }
+        at += 5 + length;
+    }
+    false
 }
 
 impl Disk for Crooked {
@@ -147,6 +162,12 @@ impl CrookedFile {
             Bug::DropLastRecord if records.len() > 1 => {
                 let (start, end) = records[records.len() - 1];
                 bytes[start..end].fill(0);
+            }
+            Bug::FreezeForgotten => {
+                let last = records.last().filter(|(start, end)| freezes(&bytes[*start..*end]));
+                if let Some((start, end)) = last {
+                    bytes[*start..*end].fill(0);
+                }
             }
             Bug::NoChecksum => {
                 let mut offset = 0;
@@ -293,5 +314,6 @@ planted! {
     not_comparing_the_head_with_its_entries_is_caught: WrongHead, "is not that of the entries";
     believing_the_cache_after_a_failed_sync_is_caught: CacheBelieved, "lost:", "refused to start without cause";
     leaving_a_torn_tail_in_place_is_caught: TailLeft, "does not match its hash", "no record";
+    accepting_after_a_freeze_is_caught: FreezeForgotten, "accepted after the freeze";
     overlooking_the_newest_segment_is_caught: SegmentOverlooked, "stands elsewhere", "fork:";
 }

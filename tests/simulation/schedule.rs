@@ -64,8 +64,18 @@ pub struct Asked {
     pub pending: Pending,
     pub journal: String,
     pub entries: Vec<([u8; 16], [u8; 32])>,
-    /// It must be refused: an acknowledged id with another digest, a seal over another root.
+    /// It must be refused: an acknowledged id with another digest, a seal over another root or in a frozen
+    /// journal.
     pub forged: bool,
+    /// It freezes the journal.
+    pub ends: bool,
+}
+
+impl Asked {
+    /// A head's seal.
+    fn seal(pending: Pending, forged: bool) -> Asked {
+        Asked { pending, journal: String::new(), entries: Vec::new(), forged, ends: false }
+    }
 }
 
 pub struct Schedule {
@@ -78,6 +88,8 @@ pub struct Schedule {
     /// Sent and not answered with success: may be there or not.
     pub unsure: Vec<(String, [u8; 16], [u8; 32])>,
     pub next_id: u64,
+    /// Number of the journal that is to be frozen next.
+    pub ending: u64,
     pub tokens: u64,
     /// Bytes of log between two snapshots, in every life of this schedule.
     pub snapshot_bytes: Option<u64>,
@@ -103,6 +115,7 @@ pub fn run(seed: u64, between: Between<'_>) -> Result<Outcome, String> {
         promises: Promises::default(),
         unsure: Vec::new(),
         next_id: 0,
+        ending: 0,
         tokens: 0,
         snapshot_bytes: None,
         snapshot_owed: false,
@@ -285,7 +298,7 @@ impl Schedule {
             // A signature over something else, as a broken HSM or a second sealer would bring it.
             let body = Checkpoint { origin: origin.clone(), size, root: Digest::of(b"another") }.body();
             let pending = journals.seal(size, note(&body, &origin, b"key", b"signature", b"token"));
-            asked.push(Asked { pending, journal: String::new(), entries: Vec::new(), forged: true });
+            asked.push(Asked::seal(pending, true));
             return Ok(());
         }
         self.promises.sign(size, *root.as_bytes())?;
@@ -296,7 +309,7 @@ impl Schedule {
         let body = Checkpoint { origin: origin.clone(), size, root }.body();
         let text = note(&body, &origin, b"key", b"signature", format!("token {}", self.tokens).as_bytes());
         let pending = journals.seal(size, text);
-        asked.push(Asked { pending, journal: String::new(), entries: Vec::new(), forged: false });
+        asked.push(Asked::seal(pending, false));
         Ok(())
     }
 
@@ -306,11 +319,17 @@ impl Schedule {
         for mut each in std::mem::take(asked) {
             match each.pending.answer() {
                 None => asked.push(each),
+                Some(Ok(at)) if each.forged && self.promises.frozen.contains_key(&each.journal) => {
+                    return Err(format!("accepted after the freeze: {at:?} of {}", each.journal));
+                }
                 Some(Ok(_)) if each.forged => {
                     return Err("one id has two digests, or a head not of the log was sealed".into());
                 }
                 Some(Ok(sequences)) => {
                     acknowledged += 1;
+                    if let (true, Some(seq)) = (each.ends, sequences.first()) {
+                        self.promises.frozen.insert(each.journal.clone(), *seq);
+                    }
                     for ((id, digest), seq) in each.entries.iter().zip(sequences) {
                         let key = (each.journal.clone(), *id);
                         let before = self.promises.acknowledged.insert(key, (seq, *digest));

@@ -9,7 +9,7 @@ use pechat::journal::snapshot::Snapshot;
 fuzz_target!(|data: &[u8]| {
     let _ = run::check(data, data.len() as u64);
     // The hash is made right, or nothing behind it would ever be reached.
-    let mut bytes = b"pchtsnp\x02".to_vec();
+    let mut bytes = b"pchtsnp\x03".to_vec();
     bytes.extend_from_slice(data);
     let hash = Digest::of(&bytes);
     bytes.extend_from_slice(hash.as_bytes());
