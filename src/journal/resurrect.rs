@@ -330,7 +330,9 @@ impl Builder<'_> {
             let has = self.replica.line(origin).map_or(0, |line| line.size);
             let size = self.evidence.sizes[origin];
             let mut from = has;
-            let later = known.into_iter().flat_map(|k| k.range(has..size).map(|(seq, _)| *seq));
+            let later = known.into_iter().flat_map(|k| k.range(has..size));
+            // A hand-over is known with its statement only.
+            let later = later.filter(|(_, entry)| self.details(&[**entry]).is_some()).map(|(seq, _)| *seq);
             for seq in later.chain([size]) {
                 if seq > from {
                     missing.push(Missing { origin: origin.clone(), from, until: seq });

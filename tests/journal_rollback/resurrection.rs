@@ -229,7 +229,11 @@ async fn a_lost_hand_over_returns_with_its_statement_and_a_lost_freeze_stays_fin
     copy(&rolled.old, &without);
     let outcome = resurrect(&without, evidence(&rolled.world, &acknowledged));
     let [missing] = outcome.missing.as_slice() else { panic!("{outcome:?}") };
-    assert_eq!((missing.from, missing.until), (over, end + 1), "nothing says whose they are");
+    assert_eq!(
+        (missing.from, missing.until),
+        (over, over + 1),
+        "nothing says whose the journal is from there on"
+    );
 
     // Of the freeze the entry alone will do.
     let told = acknowledged.iter().chain(&statements[..1]);
