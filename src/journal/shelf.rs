@@ -166,7 +166,7 @@ impl<T: Item> Shelf<T> {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.items.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
@@ -295,7 +295,7 @@ mod tests {
         let restored = Shelf::new(&again);
         restored.restore(shelf.state(|n| *n < 1900));
         for (shelf, count) in [(&shelf, 1000), (&restored, 950)] {
-            assert_eq!((shelf.len(), shelf.last()), (count, Some(2 * count as u64 - 2)));
+            assert_eq!((shelf.count(), shelf.last()), (count, Some(2 * count as u64 - 2)));
             for index in 0..count {
                 assert_eq!(shelf.get(index).unwrap(), Some(2 * index as u64));
                 assert_eq!(shelf.count_while(|n| *n < 2 * index as u64).unwrap(), index);

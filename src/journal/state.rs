@@ -336,7 +336,7 @@ impl Shared {
 
     /// How many seals there are.
     pub fn seal_count(&self) -> usize {
-        self.seals.len()
+        self.seals.count()
     }
 
     /// One of the seals, the oldest being number 0.
