@@ -281,7 +281,7 @@ impl Response {
             Self::Status(status) => frame(out, ANSWER | STATUS, |b| b.status(status)),
             Self::Kept { id, outcome } => frame(out, ANSWER | KEEP, |b| {
                 b.u64(*id);
-                b.outcome(outcome, codec::Body::kept);
+                b.outcome(outcome, |b, heads| b.kept(heads));
             }),
             Self::GeneratedEd25519 { id, outcome } => frame(out, ANSWER | GENERATE_ED25519, |b| {
                 b.u64(*id);

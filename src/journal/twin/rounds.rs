@@ -172,7 +172,7 @@ impl Keeper {
                 free.insert(detail.ok().and_then(|text| Statement::parse(&text).ok()));
             }
             let said = read.get(&seq).and_then(Option::as_ref).and_then(|statement| statement.of(origin));
-            if !said.is_some_and(|twin| twin.size == size) {
+            if said.is_none_or(|twin| twin.size != size) {
                 line.stated = None;
             }
         }

@@ -67,7 +67,7 @@ impl Body<'_> {
         self.0.extend_from_slice(message);
     }
 
-    pub(super) fn kept(&mut self, heads: &Vec<Vec<u8>>) {
+    pub(super) fn kept(&mut self, heads: &[Vec<u8>]) {
         self.0.push(heads.len() as u8);
         heads.iter().for_each(|head| self.message(head));
     }
