@@ -32,17 +32,20 @@ pub enum Reason {
     Superseded,
     /// No longer needed.
     CessationOfOperation,
+    /// Out of force for a while; the one reason that can be taken back.
+    CertificateHold,
     /// What the certificate allowed is no longer allowed.
     PrivilegeWithdrawn,
 }
 
 impl Reason {
-    const ALL: [Reason; 6] = [
+    const ALL: [Reason; 7] = [
         Self::Unspecified,
         Self::KeyCompromise,
         Self::AffiliationChanged,
         Self::Superseded,
         Self::CessationOfOperation,
+        Self::CertificateHold,
         Self::PrivilegeWithdrawn,
     ];
 
@@ -54,6 +57,7 @@ impl Reason {
             Self::AffiliationChanged => "affiliation-changed",
             Self::Superseded => "superseded",
             Self::CessationOfOperation => "cessation-of-operation",
+            Self::CertificateHold => "certificate-hold",
             Self::PrivilegeWithdrawn => "privilege-withdrawn",
         }
     }
@@ -63,13 +67,15 @@ impl Reason {
         Self::ALL.into_iter().find(|r| r.as_str() == word)
     }
 
-    fn code(self) -> Option<CrlReason> {
+    /// CRLReason; `None` is expressed by absence (RFC 5280 section 5.3.1).
+    pub(crate) fn code(self) -> Option<CrlReason> {
         match self {
             Self::Unspecified => None,
             Self::KeyCompromise => Some(CrlReason::KeyCompromise),
             Self::AffiliationChanged => Some(CrlReason::AffiliationChanged),
             Self::Superseded => Some(CrlReason::Superseded),
             Self::CessationOfOperation => Some(CrlReason::CessationOfOperation),
+            Self::CertificateHold => Some(CrlReason::CertificateHold),
             Self::PrivilegeWithdrawn => Some(CrlReason::PrivilegeWithdrawn),
         }
     }

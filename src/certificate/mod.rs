@@ -9,6 +9,7 @@ pub mod draft;
 mod issuer;
 pub mod key;
 mod lint;
+pub mod ocsp;
 pub mod oid;
 pub mod profile;
 mod record;

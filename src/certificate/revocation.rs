@@ -63,6 +63,7 @@ impl Issuer {
         if !self.0.store.revoke(serial, revocation).await? {
             return Err(revoked_already(&self.certificate(serial).await?));
         }
+        self.0.answers.forget(&serial);
         self.refresh_directory().await?;
         let authority = self.authorities().find(|a| a.label.as_str() == record.issuer);
         let list = match authority {

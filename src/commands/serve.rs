@@ -83,6 +83,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
 
     tokio::spawn(journal_transitions(app.journals.clone(), transitions));
     tokio::spawn(renew_lists(app.issuer.clone(), app.journals.clone()));
+    tokio::spawn(renew_answers(app.issuer.clone(), app.journals.clone()));
     let witnesses = witness::rounds::start(&app.journals, &config.journal.witness, config.data("witness"));
     let _rounds = witnesses.map_err(during("witnesses"))?;
     let published = heads::Published::start(config.head_file(), app.journals.clone());
@@ -248,6 +249,22 @@ async fn renew_lists(issuer: Issuer, journals: Journals) {
             && let Err(error) = issuer.refresh_crls(clock::system::now()).await
         {
             tracing::warn!(%error, "a revocation list could not be renewed");
+        }
+        tokio::time::sleep(LIST_ROUND).await;
+    }
+}
+
+/// OCSP responders' certificates are renewed at half of their life, then the answers they sign.
+async fn renew_answers(issuer: Issuer, journals: Journals) {
+    loop {
+        if journals.quarantine().is_none() {
+            let now = clock::system::now();
+            if let Err(error) = issuer.renew_responders(now).await {
+                tracing::warn!(%error, "an OCSP responder's certificate could not be renewed");
+            }
+            if let Err(error) = issuer.refresh_answers(now).await {
+                tracing::warn!(%error, "OCSP answers could not be signed ahead");
+            }
         }
         tokio::time::sleep(LIST_ROUND).await;
     }

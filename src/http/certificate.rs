@@ -304,16 +304,18 @@ async fn revocation_list(
     Ok(response)
 }
 
+/// `Tue, 24 Nov 2026 20:56:29 GMT` (RFC 9110 section 5.6.7).
+pub(super) fn http_date(seconds: i64) -> Option<String> {
+    let stamp = jiff::Timestamp::from_second(seconds).ok()?;
+    jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&stamp).ok()
+}
+
 fn dated(headers: &mut HeaderMap, list: &RevocationList, tag: &str) {
-    let date = |seconds| {
-        let stamp = jiff::Timestamp::from_second(seconds).ok()?;
-        jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&stamp).ok()
-    };
     // A revocation is published before nextUpdate, so caches ask again after five minutes.
     let fields = [
         (ETAG, Some(tag.to_owned())),
-        (LAST_MODIFIED, date(list.this_update)),
-        (EXPIRES, date(list.next_update)),
+        (LAST_MODIFIED, http_date(list.this_update)),
+        (EXPIRES, http_date(list.next_update)),
         (CACHE_CONTROL, Some("max-age=300".to_owned())),
     ];
     for (name, value) in fields {

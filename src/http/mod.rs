@@ -17,6 +17,7 @@ pub mod journal;
 pub mod limit;
 pub mod listen;
 pub mod moment;
+pub mod ocsp;
 pub mod outflow;
 pub mod overview;
 pub mod pace;
@@ -138,6 +139,8 @@ pub const PLAIN: &[&str] = &[
     "/j/{journal}/tile/{*tile}",
     "/crl/{file}",
     "/ca/{file}",
+    "/ocsp",
+    "/ocsp/{*request}",
     "/metrics",
     "/status",
 ];
@@ -162,6 +165,7 @@ fn public_routes() -> Router<App> {
         .merge(tiles::public_routes())
         .route("/v1/openapi.json", get(status::openapi))
         .merge(certificate::public_routes())
+        .merge(ocsp::public_routes())
 }
 
 #[derive(OpenApi)]

@@ -7,6 +7,7 @@ mod certificates;
 mod institutions;
 mod lists;
 mod requests;
+mod serials;
 mod sqlite;
 
 use std::path::Path;
