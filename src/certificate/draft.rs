@@ -77,6 +77,7 @@ impl Draft {
             // A responder's certificate is not asked about (RFC 6960 section 4.2.2.2.1).
             let answered = issuer.answered && *content.profile != Profile::OcspResponder;
             extensions.extend(addresses(content.public_url, issuer.label.as_str(), answered)?);
+            extensions.push(super::crl::freshest(content.public_url, issuer.label.as_str())?);
         }
         let tbs = Tbs {
             version: Version::V3,

@@ -6,9 +6,11 @@ pub mod ceremony;
 mod chain;
 mod crl;
 pub mod draft;
+mod hold;
 mod issuer;
 pub mod key;
 mod lint;
+mod listing;
 pub mod ocsp;
 pub mod oid;
 pub mod profile;
@@ -20,7 +22,7 @@ mod signing;
 pub use application::Application;
 pub use authority::Ca;
 pub use chain::{pem, pem_chain, pkcs7};
-pub use crl::{Reason, RevocationList};
+pub use crl::{Delta, Reason, RevocationList};
 pub use issuer::{Issuer, Parts};
 pub use record::{CertificateRecord, RequestRecord, RequestState, Revocation};
 pub use revocation::Revoked;
@@ -176,6 +178,15 @@ pub enum CertificateError {
         /// When, ISO 8601.
         time: String,
     },
+    /// Only what a machine uses may be put on hold.
+    #[error("certificate {0} cannot be put on hold: only those of registry services can")]
+    HoldNotAllowed(String),
+    /// Revocation for any other reason is for good.
+    #[error("certificate {0} is not on hold; nothing else is ever taken back")]
+    NotOnHold(String),
+    /// A key cannot be doubted before it was certified, nor from a moment to come.
+    #[error("{0} is not a moment between the certificate's issue and now")]
+    InvaliditySpan(String),
     /// Certificates of the appliance itself are not revoked over the interface.
     #[error("certificate {0} is the appliance's own; revoking it is a ceremony of two officers")]
     Infrastructure(String),

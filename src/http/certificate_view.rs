@@ -269,6 +269,13 @@ impl From<CertificateError> for Problem {
             E::ReasonNeeded => {
                 Self::new(400, "reason-needed", text, "Give the reason; the applicant will read it.")
             }
+            E::HoldNotAllowed(_) => {
+                Self::new(409, "hold-not-allowed", text, "Revoke it for another reason, which is final.")
+            }
+            E::NotOnHold(_) => Self::new(409, "not-on-hold", text, "Ask for a new certificate instead."),
+            E::InvaliditySpan(_) => {
+                Self::new(400, "invalidity-span", text, "Correct the moment, or leave it out.")
+            }
             E::RevokedAlready { .. } => Self::new(409, "revoked-already", text, "Nothing is left to do."),
             E::Infrastructure(_) | E::BootstrapOver => {
                 Self::new(409, "ceremony-needed", text, "Do it at the machine, by two officers.")

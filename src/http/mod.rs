@@ -120,6 +120,7 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/v1/certificates", &[RequestCertificate]),
     route("GET", "/v1/certificates/{serial}", &[ReadCertificates]),
     route("POST", "/v1/certificates/{serial}/revocation", &[RevokeCertificate]),
+    route("POST", "/v1/certificates/{serial}/release", &[RevokeCertificate]),
     route("GET", "/v1/certificate-requests", &[ReadCertificates]),
     route("GET", "/v1/certificate-requests/{id}", &[ReadCertificates]),
     route("POST", "/v1/certificate-requests/{id}/decision", &[AgreeToCertificate]),

@@ -4,6 +4,7 @@
 //! it is reported. A caller that goes away does not stop a write that has begun.
 
 mod certificates;
+mod holds;
 mod institutions;
 mod lists;
 mod requests;
