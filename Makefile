@@ -21,7 +21,8 @@ DEMO_NEEDS := softhsm2-util:softhsm2 chronyd:chrony openssl:openssl python3:pyth
 TEST_NEEDS := strace:strace osslsigncode:osslsigncode go:golang-go \
               /usr/share/gocode/src/golang.org/x/mod:golang-golang-x-mod-dev jarsigner:default-jdk-headless \
               jar.bcpkix:libbcpkix-java systemd-analyze:systemd py.ensurepip:python3-venv \
-              xfs_io:xfsprogs mkfs.ext4:e2fsprogs mount:mount
+              xfs_io:xfsprogs mkfs.ext4:e2fsprogs mount:mount \
+              ocsptool:gnutls-bin
 # Python peers of the interop tests, in a virtual environment of their own
 VENV := $(TARGET)/interop-venv
 PEERS := rfc3161-client==1.0.9 requests pyhanko==0.38.0 pyhanko[async-http] pyhanko-cli
