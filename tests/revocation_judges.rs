@@ -198,6 +198,14 @@ fn openssl_gnutls_and_java_agree_by_ocsp_by_list_and_by_delta() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     bench.strangers_serial_and_get();
+    // The key of the last certificate is still there.
+    let args = ["compromised", "--cert", "released.pem", "--key", "key.pem"];
+    let said = appliance::run(bench.appliance.client(&args).current_dir(bench.dir.path()));
+    assert!(said.contains("is revoked as compromised since"), "{said}");
+    let url = format!("{}/ocsp", bench.appliance.env("PECHAT_PUBLIC_URL"));
+    let ask = ["ocsp", "-issuer", "ca.pem", "-cert", "released.pem", "-url", &url, "-noverify"];
+    let said = bench.says("openssl", &ask);
+    assert!(said.contains("released.pem: revoked") && said.contains("Reason: keyCompromise"), "{said}");
 }
 
 impl Bench {

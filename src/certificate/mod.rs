@@ -4,6 +4,7 @@ mod application;
 mod authority;
 pub mod ceremony;
 mod chain;
+mod compromise;
 mod crl;
 pub mod draft;
 mod hold;
@@ -22,6 +23,7 @@ mod signing;
 pub use application::Application;
 pub use authority::Ca;
 pub use chain::{pem, pem_chain, pkcs7};
+pub use compromise::Statement;
 pub use crl::{Delta, Reason, RevocationList};
 pub use issuer::{Issuer, Parts};
 pub use record::{CertificateRecord, RequestRecord, RequestState, Revocation};
@@ -181,6 +183,9 @@ pub enum CertificateError {
     /// Only what a machine uses may be put on hold.
     #[error("certificate {0} cannot be put on hold: only those of registry services can")]
     HoldNotAllowed(String),
+    /// The signature under the report is not by the certificate's key.
+    #[error("the statement is not signed by the key of certificate {0}")]
+    NotTheHolder(String),
     /// Revocation for any other reason is for good.
     #[error("certificate {0} is not on hold; nothing else is ever taken back")]
     NotOnHold(String),

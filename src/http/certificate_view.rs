@@ -272,6 +272,10 @@ impl From<CertificateError> for Problem {
             E::HoldNotAllowed(_) => {
                 Self::new(409, "hold-not-allowed", text, "Revoke it for another reason, which is final.")
             }
+            E::NotTheHolder(_) => {
+                const ACTION: &str = "Sign exactly the text of the statement with the certificate's own key.";
+                Self::new(403, "not-the-holder", text, ACTION)
+            }
             E::NotOnHold(_) => Self::new(409, "not-on-hold", text, "Ask for a new certificate instead."),
             E::InvaliditySpan(_) => {
                 Self::new(400, "invalidity-span", text, "Correct the moment, or leave it out.")

@@ -8,6 +8,7 @@ pub mod body;
 pub mod caller;
 pub mod certificate;
 pub mod certificate_view;
+pub mod compromise;
 pub mod document;
 pub mod entries;
 pub mod front;
@@ -140,6 +141,7 @@ pub const PLAIN: &[&str] = &[
     "/j/{journal}/tile/{*tile}",
     "/crl/{file}",
     "/ca/{file}",
+    "/compromised",
     "/ocsp",
     "/ocsp/{*request}",
     "/metrics",
@@ -167,6 +169,7 @@ fn public_routes() -> Router<App> {
         .route("/v1/openapi.json", get(status::openapi))
         .merge(certificate::public_routes())
         .merge(ocsp::public_routes())
+        .merge(compromise::public_routes())
 }
 
 #[derive(OpenApi)]

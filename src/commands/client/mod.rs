@@ -1,5 +1,6 @@
 //! `pechat client`: a register's side. Stamps files, seals records line by line, verifies both.
 
+pub mod compromised;
 pub mod evidence;
 pub mod http;
 pub mod init;
@@ -37,6 +38,8 @@ enum ClientCommand {
     Stamp(stamp::StampArgs),
     /// Seal every line of a JSON Lines file in a journal; goes on where it was interrupted
     Seal(seal::SealArgs),
+    /// Have a certificate revoked at once by its own key's signature, because the key is compromised
+    Compromised(compromised::CompromisedArgs),
     /// Check a sealed or stamped file against plan, receipts and keys; needs no connection
     Verify(verify::VerifyArgs),
 }
@@ -161,6 +164,7 @@ fn execute(args: &ClientArgs) -> Result<(), ClientError> {
             );
             Ok(())
         }
+        ClientCommand::Compromised(a) => compromised::compromised(a).map(|said| println!("{said}")),
         ClientCommand::Verify(a) => {
             verify::verify(a, settings::offline(config)?).map(|said| println!("{said}"))
         }
