@@ -61,6 +61,8 @@ pub(super) struct Inner {
     pub answers: Answers,
     pub allowance: Allowance,
     pub renewing: Mutex<()>,
+    /// Between looking for a machine's request and entering it nobody else may do the same.
+    pub enrolling: Mutex<()>,
     admits: Vec<Environment>,
     pub public_url: String,
     /// Between judging a key or a name and keeping the request nobody else may do the same.
@@ -95,6 +97,7 @@ impl Issuer {
             answers: Answers::default(),
             allowance: Allowance::default(),
             renewing: Mutex::default(),
+            enrolling: Mutex::default(),
             keys: parts.keys,
             admits: parts.admits,
             public_url: parts.public_url,

@@ -7,6 +7,7 @@ mod chain;
 mod compromise;
 mod crl;
 pub mod draft;
+mod enrolment;
 mod hold;
 mod issuer;
 pub mod key;
@@ -25,6 +26,7 @@ pub use authority::Ca;
 pub use chain::{pem, pem_chain, pkcs7};
 pub use compromise::Statement;
 pub use crl::{Delta, Reason, RevocationList};
+pub use enrolment::{Credential, Enrolled, EnrolmentError, Grant};
 pub use issuer::{Issuer, Parts};
 pub use record::{CertificateRecord, RequestRecord, RequestState, Revocation};
 pub use revocation::Revoked;
@@ -100,6 +102,9 @@ pub enum CertificateError {
     /// The institution's data or a name in it is refused.
     #[error(transparent)]
     Participant(#[from] ParticipantError),
+    /// A machine may not enrol.
+    #[error(transparent)]
+    Enrolment(#[from] EnrolmentError),
     /// No such institution.
     #[error("there is no institution {0:?}")]
     UnknownInstitution(String),

@@ -197,6 +197,12 @@ pub(super) fn open_issuer(
 
 async fn run_listeners(config: &Config, app: App) -> Result<(), ServeError> {
     let tls = layout::tls(config)?;
+    let enrolment = match config.listen.enrolment {
+        Some(address) => {
+            Some((address, Door::Mutual(layout::enrolment_tls(config)?), http::enrolling(app.clone())))
+        }
+        None => None,
+    };
     let doors = [
         (config.listen.api, Door::Mutual(tls), http::api(app.clone()).0),
         (config.listen.public, Door::Plain, http::public(app.clone())),
@@ -204,7 +210,7 @@ async fn run_listeners(config: &Config, app: App) -> Result<(), ServeError> {
     ];
     let (stop, stopped) = watch::channel(false);
     let mut listeners = Vec::new();
-    for (address, door, router) in doors {
+    for (address, door, router) in doors.into_iter().chain(enrolment) {
         let listener =
             TcpListener::bind(address).await.map_err(during(&format!("cannot listen on {address}")))?;
         let (limits, stopped) = (config.limits.clone(), stopped.clone());

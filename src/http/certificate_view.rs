@@ -8,7 +8,7 @@ use super::problem::Problem;
 use crate::access::Role;
 use crate::certificate::draft::{Draft, iso8601};
 use crate::certificate::{
-    CertificateError, CertificateRecord, Reason, RequestRecord, Revoked, pem, pem_chain,
+    CertificateError, CertificateRecord, EnrolmentError, Reason, RequestRecord, Revoked, pem, pem_chain,
 };
 use crate::digest::Digest;
 use crate::institution::{Agreement, Clause, Environment};
@@ -271,6 +271,13 @@ impl From<CertificateError> for Problem {
             }
             E::HoldNotAllowed(_) => {
                 Self::new(409, "hold-not-allowed", text, "Revoke it for another reason, which is final.")
+            }
+            E::Enrolment(EnrolmentError::BadCredential) => {
+                const ACTION: &str = "Use the credential that an officer gave for this certificate.";
+                Self::new(401, "bad-credential", text, ACTION)
+            }
+            E::Enrolment(_) => {
+                Self::new(403, "not-allowed-to-enrol", text, "Ask an officer for a new credential.")
             }
             E::NotTheHolder(_) => {
                 const ACTION: &str = "Sign exactly the text of the statement with the certificate's own key.";

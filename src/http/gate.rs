@@ -56,6 +56,18 @@ pub async fn anonymous(State(app): State<App>, request: Request, next: Next) -> 
     visit.end(answer).await
 }
 
+/// The gate of the enrolment listener: a budget for each address; what is begun is finished.
+pub async fn enrolling(State(app): State<App>, request: Request, next: Next) -> Response {
+    let visit = Visit::begin(&app.front, &request);
+    let address = request.extensions().get::<Peer>().map(|peer| peer.address.ip().to_canonical().to_string());
+    let budget = Digest::of(address.unwrap_or_default().as_bytes());
+    let answer = match app.front.public().enter(budget, Instant::now()) {
+        Ok(_place) => within(DEADLINE, request, next, true).await,
+        Err(problem) => problem.into_response(),
+    };
+    visit.end(answer).await
+}
+
 /// The gate of the metrics listener.
 pub async fn unmetered(State(app): State<App>, request: Request, next: Next) -> Response {
     let visit = Visit::begin(&app.front, &request);

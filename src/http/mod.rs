@@ -10,7 +10,9 @@ pub mod certificate;
 pub mod certificate_view;
 pub mod compromise;
 pub mod document;
+pub mod enrolment;
 pub mod entries;
+pub mod est;
 pub mod front;
 pub mod gate;
 pub mod institution;
@@ -125,6 +127,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/certificate-requests", &[ReadCertificates]),
     route("GET", "/v1/certificate-requests/{id}", &[ReadCertificates]),
     route("POST", "/v1/certificate-requests/{id}/decision", &[AgreeToCertificate]),
+    route("POST", "/v1/enrolments", &[RequestCertificate]),
     route("GET", "/v1/clock", &[ReadStatus]),
     route("GET", "/v1/hsm", &[ReadStatus]),
     route("GET", "/v1/status", &[ReadStatus]),
@@ -143,6 +146,8 @@ pub const PLAIN: &[&str] = &[
     "/ca/{file}",
     "/compromised",
     "/ocsp",
+    "/.well-known/est/{operation}",
+    "/.well-known/est/{label}/{operation}",
     "/ocsp/{*request}",
     "/metrics",
     "/status",
@@ -157,6 +162,7 @@ fn api_routes() -> OpenApiRouter<App> {
         .merge(quarantine::routes())
         .merge(institution::routes())
         .merge(certificate::routes())
+        .merge(enrolment::routes())
         .merge(status::routes())
 }
 
@@ -200,6 +206,12 @@ pub fn api(app: App) -> (Router, utoipa::openapi::OpenApi) {
 pub fn public(app: App) -> Router {
     let router = public_routes().fallback(unknown_route).method_not_allowed_fallback(wrong_method);
     router.layer(from_fn_with_state(app.clone(), gate::anonymous)).with_state(app)
+}
+
+/// The enrolment listener's router: EST. A client certificate is looked at where one is needed.
+pub fn enrolling(app: App) -> Router {
+    let router = est::routes().fallback(unknown_route);
+    router.layer(from_fn_with_state(app.clone(), gate::enrolling)).with_state(app)
 }
 
 /// The metrics listener's router.

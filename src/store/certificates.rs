@@ -230,7 +230,7 @@ fn identities(connection: &Connection) -> Result<Vec<IdentityRecord>, StoreError
     })
 }
 
-fn read(row: &Row<'_>) -> Result<CertificateRecord, StoreError> {
+pub(super) fn read(row: &Row<'_>) -> Result<CertificateRecord, StoreError> {
     let optional = |column: &str| row.get::<_, Option<String>>(column);
     Ok(CertificateRecord {
         serial: checked("serial", Serial::try_from(&row.get::<_, Vec<u8>>("serial")?[..]))?,

@@ -4,6 +4,7 @@
 //! it is reported. A caller that goes away does not stop a write that has begun.
 
 mod certificates;
+mod enrolments;
 mod holds;
 mod institutions;
 mod lists;
@@ -17,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 
 pub use certificates::{IdentityRecord, KeyUse};
+pub use enrolments::EnrolmentRecord;
 pub use requests::Decided;
 
 /// Why the store did not do what was asked.

@@ -8,7 +8,7 @@ use super::StoreError;
 use crate::digest::Digest;
 
 /// Each step is applied once, in order; `PRAGMA user_version` counts them. Never edit a step that was released.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE institutions (
         id TEXT PRIMARY KEY, organisation TEXT NOT NULL, country TEXT NOT NULL,
@@ -48,6 +48,7 @@ const MIGRATIONS: [&str; 2] = [
     ) STRICT;
 ",
     super::holds::TABLES,
+    super::enrolments::TABLES,
 ];
 
 const VERSION: u32 = MIGRATIONS.len() as u32;
