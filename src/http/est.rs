@@ -19,8 +19,8 @@ use crate::institution::Environment;
 
 /// Longest body, bytes: base64 of the longest request that is read.
 const CAP: usize = 96 * 1024;
-/// Officers do not decide faster than this, seconds.
-const ASK_AGAIN: u64 = 60;
+/// Officers need longer; a machine that asks this often disturbs nobody, seconds.
+const ASK_AGAIN: u64 = 15;
 
 /// The routes of this file.
 pub fn routes() -> Router<App> {
