@@ -88,7 +88,7 @@ unit: ## Unit, property, integration, interop and crash tests
 	@cargo test --workspace --locked
 
 interop: ## Only what strangers' programs say about our output
-	@cargo test --locked --test interop -- --nocapture
+	@cargo test --locked --test interop --test revocation_judges --test est -- --nocapture
 
 docs:
 	@RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet

@@ -5,6 +5,7 @@
 #[allow(dead_code, reason = "the tests use more of the fixture than the benchmarks do")]
 mod appliance;
 mod load;
+mod ocsp;
 mod peers;
 
 use std::path::{Path, PathBuf};
@@ -41,6 +42,9 @@ fn main() {
             for connections in [16, 64] {
                 bench.single_seals(connections, connections as u64).await;
             }
+        }
+        if wanted("ocsp") {
+            bench.ocsp(LONG).await;
         }
         // Only when asked for: see `make bench-peers`.
         if named.iter().any(|word| word == "peers") {
