@@ -24,10 +24,12 @@ pub struct Signed {
 #[derive(Default)]
 pub(in crate::certificate) struct Answers(RwLock<Kept>);
 
+/// The CertID asked, DER, and the answer.
+type Form = (Vec<u8>, Arc<Signed>);
+
 #[derive(Default)]
 struct Kept {
-    /// By serial, then by the CertID asked, DER.
-    answers: HashMap<Serial, Vec<(Vec<u8>, Arc<Signed>)>>,
+    answers: HashMap<Serial, Vec<Form>>,
     /// Grows with every change of a status.
     changes: u64,
 }
