@@ -65,6 +65,9 @@ pub struct Listen {
     pub api: SocketAddr,
     /// Plain HTTP: CRLs, CA certificates, checkpoint, health.
     pub public: SocketAddr,
+    /// TLS, client certificate only for renewal: EST. Absent: nobody enrols by protocol.
+    #[serde(default)]
+    pub enrolment: Option<SocketAddr>,
     /// Plain HTTP: `/metrics`, `/status`; loopback only.
     pub metrics: SocketAddr,
     /// How the public listener is reached from outside; stands in certificates.

@@ -87,6 +87,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
 
     tokio::spawn(journal_transitions(app.journals.clone(), transitions));
     tokio::spawn(renew_lists(app.issuer.clone(), app.journals.clone()));
+    tokio::spawn(renew_answers(app.issuer.clone(), app.journals.clone()));
     let witnesses = witness::rounds::start(&app.journals, &config.journal.witness, config.data("witness"));
     let _rounds = witnesses.map_err(during("witnesses"))?;
     let _second = second_key.map(|(label, key)| second::start(&app.journals, app.keys.clone(), label, key));
@@ -206,6 +207,12 @@ pub(super) fn open_issuer(
 
 async fn run_listeners(config: &Config, app: App) -> Result<(), ServeError> {
     let tls = layout::tls(config)?;
+    let enrolment = match config.listen.enrolment {
+        Some(address) => {
+            Some((address, Door::Mutual(layout::enrolment_tls(config)?), http::enrolling(app.clone())))
+        }
+        None => None,
+    };
     let doors = [
         (config.listen.api, Door::Mutual(tls), http::api(app.clone()).0),
         (config.listen.public, Door::Plain, http::public(app.clone())),
@@ -213,7 +220,7 @@ async fn run_listeners(config: &Config, app: App) -> Result<(), ServeError> {
     ];
     let (stop, stopped) = watch::channel(false);
     let mut listeners = Vec::new();
-    for (address, door, router) in doors {
+    for (address, door, router) in doors.into_iter().chain(enrolment) {
         let listener =
             TcpListener::bind(address).await.map_err(during(&format!("cannot listen on {address}")))?;
         let (limits, stopped) = (config.limits.clone(), stopped.clone());
@@ -258,6 +265,22 @@ async fn renew_lists(issuer: Issuer, journals: Journals) {
             && let Err(error) = issuer.refresh_crls(clock::system::now()).await
         {
             tracing::warn!(%error, "a revocation list could not be renewed");
+        }
+        tokio::time::sleep(LIST_ROUND).await;
+    }
+}
+
+/// OCSP responders' certificates are renewed at half of their life, then the answers they sign.
+async fn renew_answers(issuer: Issuer, journals: Journals) {
+    loop {
+        if journals.quarantine().is_none() {
+            let now = clock::system::now();
+            if let Err(error) = issuer.renew_responders(now).await {
+                tracing::warn!(%error, "an OCSP responder's certificate could not be renewed");
+            }
+            if let Err(error) = issuer.refresh_answers(now).await {
+                tracing::warn!(%error, "OCSP answers could not be signed ahead");
+            }
         }
         tokio::time::sleep(LIST_ROUND).await;
     }

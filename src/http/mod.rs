@@ -8,8 +8,11 @@ pub mod body;
 pub mod caller;
 pub mod certificate;
 pub mod certificate_view;
+pub mod compromise;
 pub mod document;
+pub mod enrolment;
 pub mod entries;
+pub mod est;
 pub mod front;
 pub mod gate;
 pub mod identifier;
@@ -18,6 +21,7 @@ pub mod journal;
 pub mod limit;
 pub mod listen;
 pub mod moment;
+pub mod ocsp;
 pub mod outflow;
 pub mod overview;
 pub mod pace;
@@ -132,9 +136,11 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/v1/certificates", &[RequestCertificate]),
     route("GET", "/v1/certificates/{serial}", &[ReadCertificates]),
     route("POST", "/v1/certificates/{serial}/revocation", &[RevokeCertificate]),
+    route("POST", "/v1/certificates/{serial}/release", &[RevokeCertificate]),
     route("GET", "/v1/certificate-requests", &[ReadCertificates]),
     route("GET", "/v1/certificate-requests/{id}", &[ReadCertificates]),
     route("POST", "/v1/certificate-requests/{id}/decision", &[AgreeToCertificate]),
+    route("POST", "/v1/enrolments", &[RequestCertificate]),
     route("GET", "/v1/clock", &[ReadStatus]),
     route("GET", "/v1/hsm", &[ReadStatus]),
     route("GET", "/v1/status", &[ReadStatus]),
@@ -151,6 +157,11 @@ pub const PLAIN: &[&str] = &[
     "/j/{journal}/tile/{*tile}",
     "/crl/{file}",
     "/ca/{file}",
+    "/compromised",
+    "/ocsp",
+    "/.well-known/est/{operation}",
+    "/.well-known/est/{label}/{operation}",
+    "/ocsp/{*request}",
     "/metrics",
     "/status",
 ];
@@ -168,6 +179,7 @@ fn api_routes() -> OpenApiRouter<App> {
         .merge(quarantine::routes())
         .merge(institution::routes())
         .merge(certificate::routes())
+        .merge(enrolment::routes())
         .merge(status::routes())
 }
 
@@ -179,6 +191,8 @@ fn public_routes() -> Router<App> {
         .merge(tiles::public_routes())
         .route("/v1/openapi.json", get(status::openapi))
         .merge(certificate::public_routes())
+        .merge(ocsp::public_routes())
+        .merge(compromise::public_routes())
 }
 
 #[derive(OpenApi)]
@@ -209,6 +223,12 @@ pub fn api(app: App) -> (Router, utoipa::openapi::OpenApi) {
 pub fn public(app: App) -> Router {
     let router = public_routes().fallback(unknown_route).method_not_allowed_fallback(wrong_method);
     router.layer(from_fn_with_state(app.clone(), gate::anonymous)).with_state(app)
+}
+
+/// The enrolment listener's router: EST. A client certificate is looked at where one is needed.
+pub fn enrolling(app: App) -> Router {
+    let router = est::routes().fallback(unknown_route);
+    router.layer(from_fn_with_state(app.clone(), gate::enrolling)).with_state(app)
 }
 
 /// The metrics listener's router.

@@ -76,6 +76,8 @@ pub enum KeyPurpose {
     RootCa,
     /// Signs certificates and the CRL of one environment.
     IssuingCa,
+    /// Signs OCSP answers about one CA's certificates.
+    OcspResponder,
     /// Signs timestamp tokens.
     Timestamp,
     /// Signs checkpoints of the root log.
