@@ -10,6 +10,7 @@
 //! * [`clock`]: trusted time, or the reason why there is none.
 //! * [`evidence`]: RFC 4998 records over exports, renewed before keys and hashes age.
 //! * [`witness`]: who remembers a log's newest head and cosigns only what continues it.
+//! * [`conformance`]: the checklist of RFC 3161 as a probe of any authority.
 //! * [`access`]: which exact certificate is who, and what that role may ask.
 
 pub mod access;
@@ -18,6 +19,7 @@ pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod conformance;
 pub mod digest;
 pub mod evidence;
 pub mod http;
