@@ -180,7 +180,7 @@ mod tests {
                 "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;x\r\na\r\n1\r\nb\r\n0\r\nT: x\r\n\r\nX",
                 Framing::Chunked,
                 "ab",
-                73,
+                72,
             ),
             ("HTTP/1.1 100 Continue\r\n\r\nX", Framing::None, "", 25),
             ("HTTP/1.1 204 No\r\nContent-Length: 2\r\n\r\nX", Framing::None, "", 38),

@@ -36,6 +36,8 @@ pub enum Step {
     Answer,
     /// Read until `100 Continue` or a final answer is there; a final one ends the exchange.
     Continue,
+    /// Read until the authority ends the connection.
+    End,
     /// Do nothing for a while.
     Pause(Duration),
 }

@@ -6,12 +6,16 @@
 
 pub mod answer;
 pub mod exchange;
+#[cfg(test)]
+mod forge;
 mod judge;
 pub mod lines;
 pub mod query;
 mod reply;
 pub mod report;
 pub mod run;
+#[cfg(test)]
+mod tests;
 pub mod wire;
 
 pub use exchange::{End, Known, Seen, Sent, Step};

@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(
             lines[..3],
             [
-                "line       sent     expected  seen",
+                "line        sent     expected  seen",
                 "01a  ok    a query  granted   granted",
                 "09j  FAIL  a query  granted   a ?[31m token",
             ]

@@ -128,6 +128,7 @@ impl Talk<'_> {
             // A refusal may come before everything is written; reading tells.
             Step::Send(bytes) => drop(self.send(bytes)?),
             Step::Answer => while self.answer()? < 200 {},
+            Step::End => self.end()?,
             Step::Continue => return Ok(self.answer()? < 200),
         }
         Ok(true)
@@ -139,6 +140,21 @@ impl Talk<'_> {
         }
         let Some(stream) = &mut self.stream else { return Ok(Ok(())) };
         Ok(stream.write_all(bytes).and_then(|()| stream.flush()))
+    }
+
+    fn end(&mut self) -> Result<(), End> {
+        let mut buffer = [0; 1024];
+        while let Some(stream) = &mut self.stream {
+            match stream.read(&mut buffer).map_err(ended) {
+                Ok(0) | Err(End::Closed) => self.stream = None,
+                Ok(n) if self.bytes.len() > 4 * LONGEST => {
+                    return Err(End::Failed(format!("{n} bytes more")));
+                }
+                Ok(n) => self.bytes.extend_from_slice(&buffer[..n]),
+                Err(end) => return Err(end),
+            }
+        }
+        Ok(())
     }
 
     /// Reads one answer, an interim one or a final one; its status.
