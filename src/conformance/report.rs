@@ -62,7 +62,7 @@ impl Report {
     pub fn table(&self) -> String {
         let width =
             |of: fn(&Outcome) -> &str| self.probes.iter().map(|o| of(o).chars().count()).max().unwrap_or(0);
-        let (sent, expected) = (width(|o| o.sent), width(|o| o.expected));
+        let (sent, expected) = (width(|o| o.sent), width(|o| o.expected).max("expected".len()));
         let mut text = String::new();
         let mut row = |id: &str, verdict: &str, a: &str, b: &str, c: &str| {
             let _ = writeln!(text, "{id:<4} {verdict:<4}  {a:<sent$}  {b:<expected$}  {}", printable(c));
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(
             lines[..3],
             [
-                "line        sent     expected  seen",
+                "line       sent     expected  seen",
                 "01a  ok    a query  granted   granted",
                 "09j  FAIL  a query  granted   a ?[31m token",
             ]

@@ -172,8 +172,8 @@ const FAULTS: &[Fault] = &[
         |f| f.unit_extensions.push((vec![0x2B, 6, 1, 5, 5, 7, 1, 11], false, vec![0x30, 0])),
         "27a",
     ),
-    ("no organisation", |f| drop(f.subject.remove(1)), "28a"),
-    ("no key usage period", |f| drop(f.unit_extensions.pop()), "28b"),
+    ("no organisation", |f| f.subject = vec![(6, "EX"), (3, "Unit 1")], "28a"),
+    ("no key usage period", |f| f.unit_extensions.truncate(2), "28b"),
     (
         "another qualified statement",
         |f| f.extensions = vec![0xA1, 16, 0x30, 14, 6, 8, 0x2B, 6, 1, 5, 5, 7, 1, 3, 4, 2, 0x30, 0],

@@ -76,9 +76,18 @@ class Tsa(http.server.BaseHTTPRequestHandler):
 (where / "tsa.cnf").write_text(CONFIG)
 (where / "serial").write_text("01\n")
 certify("root", "/CN=Root", "ca")
-certify("issuing", "/CN=Issuing authority", "ca", "root")
-certify("unit", "/CN=Unit", "tsu", "issuing")
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Tsa)
-server.daemon_threads = True
+certify("issuing", "/CN=I", "ca", "root")
+# Longer than its issuer's: OpenSSL leaves the longer one first, against DER's order of a SET.
+certify("unit", "/O=Somebody who issues timestamps/CN=Unit", "tsu", "issuing")
+
+
+class Quiet(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_):
+        pass
+
+
+server = Quiet(("127.0.0.1", 0), Tsa)
 print(server.server_port, flush=True)
 server.serve_forever()
