@@ -86,12 +86,14 @@ impl Drop for OpenSsl {
 }
 
 /// What OpenSSL 3 grants against the checklist, and what Python's server makes of HTTP.
+#[rustfmt::skip]
 const OPENSSL_FAILS: &[&str] = &[
     "02e", // SHA-1, as configured
     "09j", "09k", "09l", "09m", "09n", "09o", "09t", "09u", // looks away from what is not DER
-    "17b", "33a", // ordering, as configured, though it counts whole seconds
+    "17b", // ordering, as configured, though it counts whole seconds
     "25a", // certificates in no order
     "28a", "28b", // its certificate
+    "33a", // ordering again
     "35a", // plain HTTP
     "38c", "38i", "38k", "38l", // Python's server
 ];

@@ -140,6 +140,7 @@ fn manual_pages_name_every_flag_of_their_command() {
         ("docs/man/pechat-client.1", &["client", "stamp"]),
         ("docs/man/pechat-client.1", &["client", "seal"]),
         ("docs/man/pechat-client.1", &["client", "verify"]),
+        ("docs/man/pechat-conformance.1", &["conformance"]),
         ("docs/man/pechat-demo.1", &["demo"]),
         ("docs/man/pechat-witness.1", &["witness", "key"]),
         ("docs/man/pechat-witness.1", &["witness", "run"]),

@@ -27,6 +27,7 @@ pub mod status;
 pub mod tiles;
 pub mod timestamp;
 pub mod tls;
+pub mod turn;
 pub mod version;
 pub mod witness;
 

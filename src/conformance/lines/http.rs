@@ -201,12 +201,16 @@ fn faults() -> Vec<Probe> {
     vec![
         head("38i", Clients, ("a body that stops after 10 of 100 bytes", REFUSED), not_served, stalled),
         head("38j", Clients, ("a body of 1 MiB", REFUSED_OR_ANSWERED), refused_or_answered, large),
-        head(
+        steps(
             "38k",
             Rfc,
-            ("Content-Length and Transfer-Encoding", "one answer or the connection closed"),
-            one_at_most,
-            both,
+            ("Content-Length and Transfer-Encoding, then a query", "no third request made of two"),
+            not_split,
+            move |k, q| {
+                let next = Query::plain(&k.seed, "38k-next");
+                let last = k.post("Connection: close\r\n", &next.der());
+                vec![Step::Send(both(k, q)), Step::Answer, Step::Send(last), Step::Answer, Step::End]
+            },
         ),
         head("38l", Rfc, ("two Content-Lengths", REFUSED), not_served, twice),
         head(
@@ -321,6 +325,21 @@ fn one_at_most(sent: &Sent, seen: &Seen) -> Judgement {
     let answer = only(sent, seen)?;
     holds(answer.status < 500, format!("HTTP {}", answer.status))?;
     Ok(format!("HTTP {}", answer.status))
+}
+
+/// Request smuggling: what one server takes for a body, the next takes for a request (RFC 9112 section 11.2).
+fn not_split(sent: &Sent, seen: &Seen) -> Judgement {
+    if seen.bytes.is_empty() && matches!(seen.end, End::Closed | End::Failed(_)) {
+        return Ok(ending(&seen.end));
+    }
+    let statuses: Vec<u16> = finals(sent, seen)?.iter().map(|answer| answer.status).collect();
+    let good = |status: &u16| *status == 200 || (400..500).contains(status);
+    holds(statuses.len() <= 2 && statuses.iter().all(good), format!("HTTP {statuses:?}"))?;
+    holds(
+        statuses.len() < 2 || statuses[1] == 200,
+        format!("HTTP {statuses:?}: a part of the body was asked"),
+    )?;
+    Ok(format!("HTTP {statuses:?}"))
 }
 
 fn closes(sent: &Sent, seen: &Seen) -> Judgement {
