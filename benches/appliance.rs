@@ -4,6 +4,7 @@
 #[path = "../tests/appliance/mod.rs"]
 #[allow(dead_code, reason = "the tests use more of the fixture than the benchmarks do")]
 mod appliance;
+mod fairness;
 mod load;
 mod peers;
 
@@ -21,6 +22,9 @@ use pechat::journal::verify::{Trust, verify_export};
 const LONG: Duration = Duration::from_secs(6);
 
 fn main() {
+    if fairness::is_flood() {
+        return fairness::flood();
+    }
     let appliance = Appliance::start();
     let peer = Peer::new(
         appliance.env("PECHAT_URL"),
@@ -36,6 +40,9 @@ fn main() {
     runtime.block_on(async {
         if wanted("tokens") {
             bench.tokens().await;
+        }
+        if wanted("fairness") {
+            fairness::measure(&bench).await;
         }
         if wanted("single-seals") {
             for connections in [16, 64] {

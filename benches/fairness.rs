@@ -1,0 +1,108 @@
+//! What a flooding client does to another's latency: `bench fairness` prints both p99s.
+//!
+//! The flood is a process of its own at the lowest priority, as another machine would be: on two cores
+//! it would otherwise take the processor from the very client whose latency is measured.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::load::{Connection, Measured, Peer, closed_loop};
+use crate::{Bench, LONG, query};
+
+const MEDIA_TYPE: &str = "application/timestamp-query";
+/// Connections of the flood, each with its next query as soon as it has an answer.
+const FLOOD: usize = 256;
+/// The other client: connections, and the pause after each answer.
+const CALM: usize = 4;
+const PAUSE: Duration = Duration::from_millis(10);
+/// The first words of the flood's command line.
+const WORD: &str = "flood-of-the-fairness-bench";
+
+/// Whether this process is the flood.
+pub fn is_flood() -> bool {
+    std::env::args().nth(1).as_deref() == Some(WORD)
+}
+
+/// Floods until its time is over; prints how many tokens and refusals it got.
+pub fn flood() {
+    let words: Vec<String> = std::env::args().skip(2).collect();
+    let peer = Peer::new(&words[0], &words[1], &words[2], &words[3]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let granted = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let count = granted.clone();
+        let ask = move |mut connection: Connection, round| {
+            let count = count.clone();
+            async move {
+                let (status, _) = connection.post("/tsa", MEDIA_TYPE, query(round)).await;
+                assert!(status == 200 || status == 503 || status == 429, "{status}");
+                count.fetch_add(usize::from(status == 200), std::sync::atomic::Ordering::Relaxed);
+                connection
+            }
+        };
+        let measured = closed_loop(&peer, FLOOD, LONG + Duration::from_secs(2), ask).await;
+        let (all, granted) = (measured.latencies.len(), granted.load(std::sync::atomic::Ordering::Relaxed));
+        let (rate, p99) = (measured.rate(), measured.quantile(0.99).as_micros());
+        println!(
+            "flood of {FLOOD} connections: {granted} tokens, {} refusals, {rate:.0}/s, p99 {p99} µs",
+            all - granted
+        );
+    });
+}
+
+/// The calm client's latencies alone and beside a flood.
+pub async fn measure(bench: &Bench) {
+    let env = |name| bench.appliance.env(name);
+    let calm = Peer::new(env("PECHAT_URL"), env("PECHAT_CA"), env("PECHAT_CERT2"), env("PECHAT_KEY2"));
+    let alone = latencies(&calm).await;
+    let mut command = Command::new("nice");
+    command.args(["-n", "19"]).arg(std::env::current_exe().expect("this program")).arg(WORD);
+    command.args(["PECHAT_URL", "PECHAT_CA", "PECHAT_CERT", "PECHAT_KEY"].map(env));
+    let flood = command.stdout(Stdio::piped()).spawn().expect("nice");
+    // Its handshakes are over then.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let beside = latencies(&calm).await;
+    let said = flood.wait_with_output().expect("the flood").stdout;
+    let [one, two] = [&alone, &beside].map(|m| m.quantile(0.99).as_micros());
+    println!(
+        "bench fairness: p99 alone {one} µs, beside a flood {two} µs (ratio {:.2})",
+        two as f64 / one as f64
+    );
+    let [one, two] = [&alone, &beside].map(|m| m.quantile(0.5).as_micros());
+    println!(
+        "bench fairness: p50 alone {one} µs, beside a flood {two} µs; {} and {} queries, all granted",
+        alone.latencies.len(),
+        beside.latencies.len()
+    );
+    println!("bench fairness: {}", String::from_utf8_lossy(&said).trim());
+}
+
+async fn latencies(peer: &Peer) -> Measured {
+    let ask = |mut connection: Connection, round| async move {
+        let (status, reply) = connection.post("/tsa", MEDIA_TYPE, query(round)).await;
+        assert!(status == 200 && reply.len() > 500, "a token: {status}, {} bytes", reply.len());
+        connection
+    };
+    let mut all = Measured { elapsed: LONG, latencies: Vec::new() };
+    let begin = Instant::now();
+    let mut tasks = Vec::new();
+    for n in 0..CALM {
+        let mut connection = peer.connect().await;
+        tasks.push(tokio::spawn(async move {
+            let (mut latencies, mut round) = (Vec::new(), (n as u64) << 32);
+            while begin.elapsed() < LONG {
+                let start = Instant::now();
+                connection = ask(connection, round).await;
+                latencies.push(start.elapsed());
+                round += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            latencies
+        }));
+    }
+    for task in tasks {
+        all.latencies.extend(task.await.expect("a calm client"));
+    }
+    all.latencies.sort_unstable();
+    all
+}
