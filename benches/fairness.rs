@@ -6,8 +6,9 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::appliance::Appliance;
 use crate::load::{Connection, Measured, Peer, closed_loop};
-use crate::{Bench, LONG, query};
+use crate::{LONG, query};
 
 const MEDIA_TYPE: &str = "application/timestamp-query";
 /// Connections of the flood, each with its next query as soon as it has an answer.
@@ -51,8 +52,8 @@ pub fn flood() {
 }
 
 /// The calm client's latencies alone and beside a flood.
-pub async fn measure(bench: &Bench) {
-    let env = |name| bench.appliance.env(name);
+pub async fn measure(appliance: &Appliance) {
+    let env = |name| appliance.env(name);
     let calm = Peer::new(env("PECHAT_URL"), env("PECHAT_CA"), env("PECHAT_CERT2"), env("PECHAT_KEY2"));
     let alone = latencies(&calm).await;
     let mut command = Command::new("nice");

@@ -94,8 +94,13 @@ fn line_39_rejections_go_out_like_tokens() {
     passes("39", 2);
 }
 
+/// Lines, tests, what is missing.
+type Row = (Vec<u32>, Vec<Test>, String);
+/// File and name.
+type Test = (String, String);
+
 /// Rows `| line | file: test, test | what is missing |` of `docs/conformance.md`.
-fn rows() -> Vec<(Vec<u32>, Vec<(String, String)>, String)> {
+fn rows() -> Vec<Row> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(root.join("docs/conformance.md")).expect("docs/conformance.md");
     let rows = text.split("## Where each line is tested").nth(1).expect("the section");
@@ -119,7 +124,7 @@ fn lines(cell: &str) -> Vec<u32> {
 }
 
 /// File and name (or a name's beginning, with `…`) of each test in `` `file` name, name; `file` name ``.
-fn tests(cell: &str) -> Vec<(String, String)> {
+fn tests(cell: &str) -> Vec<Test> {
     let mut found = Vec::new();
     for group in cell.split(';').filter(|g| !g.trim().is_empty()) {
         let (file, names) =

@@ -7,6 +7,8 @@
 pub mod answer;
 pub mod exchange;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod forge;
 mod judge;
 pub mod lines;

@@ -80,6 +80,9 @@ pub struct Info<'a> {
 /// Extension: OID contents octets, whether it is critical, contents of its OCTET STRING.
 pub type Extension<'a> = (&'a [u8], bool, &'a [u8]);
 
+/// Signed attribute: OID contents octets and the values, whole elements.
+pub type Attribute<'a> = (&'a [u8], Vec<&'a [u8]>);
+
 impl<'a> Reply<'a> {
     /// Reads exactly one DER TimeStampResp.
     pub fn read(bytes: &'a [u8]) -> Result<Self, NotDer> {
@@ -147,7 +150,7 @@ impl<'a> Signer<'a> {
     }
 
     /// Attributes as OID contents octets and the values in it, in order.
-    pub fn attributes(&self) -> Result<Vec<(&'a [u8], Vec<&'a [u8]>)>, NotDer> {
+    pub fn attributes(&self) -> Result<Vec<Attribute<'a>>, NotDer> {
         let mut list = Reader::new(self.attributes.map_or(&[], |a| a.content));
         let mut found = Vec::new();
         while list.peek().is_some() {

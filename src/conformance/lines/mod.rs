@@ -2,6 +2,7 @@
 
 mod certificate;
 mod http;
+mod http_judge;
 mod request;
 mod signature;
 mod status;
