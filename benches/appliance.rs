@@ -4,6 +4,7 @@
 #[path = "../tests/appliance/mod.rs"]
 #[allow(dead_code, reason = "the tests use more of the fixture than the benchmarks do")]
 mod appliance;
+mod fairness;
 mod journals;
 mod load;
 mod ocsp;
@@ -24,6 +25,9 @@ use pechat::journal::verify::{Trust, verify_export};
 const LONG: Duration = Duration::from_secs(6);
 
 fn main() {
+    if fairness::is_flood() {
+        return fairness::flood();
+    }
     let appliance = Appliance::start();
     let peer = Peer::new(
         appliance.env("PECHAT_URL"),
@@ -32,10 +36,16 @@ fn main() {
         appliance.env("PECHAT_KEY"),
     );
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let bench = Bench { bare_sign: bare_sign_rate(&appliance), appliance, peer, series: AtomicU64::new(0) };
     // `cargo bench -- tokens` runs only what is named; cargo itself adds `--bench`.
     let named: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     let wanted = |name: &str| named.is_empty() || named.iter().any(|word| word == name);
+    if wanted("fairness") {
+        runtime.block_on(fairness::measure(&appliance));
+    }
+    if named == ["fairness"] {
+        return;
+    }
+    let bench = Bench { bare_sign: bare_sign_rate(&appliance), appliance, peer, series: AtomicU64::new(0) };
     runtime.block_on(async {
         if wanted("tokens") {
             bench.tokens().await;

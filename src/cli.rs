@@ -36,6 +36,8 @@ enum Command {
     Client(commands::client::ClientArgs),
     /// Cosign checkpoints of logs that only ever grow: a C2SP witness that anyone can run.
     Witness(commands::witness::WitnessArgs),
+    /// Probe any time-stamping authority with the numbered checklist of RFC 3161 and EN 319 422.
+    Conformance(commands::conformance::ConformanceArgs),
     /// Say in one screen how a running appliance is.
     Status(commands::status::StatusArgs),
     /// Measure what an appliance depends on and say what to do about each fault.
@@ -57,6 +59,7 @@ pub fn run() -> ExitCode {
         Command::Journal(args) => commands::journal::run(args),
         Command::Client(args) => commands::client::run(args),
         Command::Witness(args) => finish(commands::witness::run(args)),
+        Command::Conformance(args) => commands::conformance::run(args),
         Command::Status(args) => commands::status::run(args),
         Command::Doctor(args) => commands::doctor::run(args),
         Command::Demo(args) => commands::demo::run(args),

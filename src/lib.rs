@@ -11,6 +11,7 @@
 //! * [`evidence`]: RFC 4998 records over exports, renewed before keys and hashes age.
 //! * [`identifier`]: register numbers (Annex 3), counted by the journal.
 //! * [`witness`]: who remembers a log's newest head and cosigns only what continues it.
+//! * [`conformance`]: the checklist of RFC 3161 as a probe of any authority.
 //! * [`access`]: which exact certificate is who, and what that role may ask.
 
 pub mod access;
@@ -19,6 +20,7 @@ pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod conformance;
 pub mod digest;
 pub mod evidence;
 pub mod http;

@@ -146,6 +146,7 @@ fn manual_pages_name_every_flag_of_their_command() {
         ("docs/man/pechat-client.1", &["client", "freeze"]),
         ("docs/man/pechat-client.1", &["client", "hand-over"]),
         ("docs/man/pechat-client.1", &["client", "verify"]),
+        ("docs/man/pechat-conformance.1", &["conformance"]),
         ("docs/man/pechat-demo.1", &["demo"]),
         ("docs/man/pechat-witness.1", &["witness", "key"]),
         ("docs/man/pechat-witness.1", &["witness", "run"]),

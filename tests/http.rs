@@ -528,3 +528,46 @@ async fn a_client_that_asks_too_fast_gets_429_with_retry_after() {
     assert_eq!((last.status().as_u16(), problem(&last)), (429, "too-fast".into()));
     assert_eq!(last.headers()["retry-after"], "1");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flooding_client_gets_503_while_every_query_of_another_is_answered() {
+    let limits = Limits {
+        tokens_at_once: 2,
+        tokens_waiting_per_client: 1,
+        tokens_wait_ms: 20_000,
+        ..Limits::default()
+    };
+    let mut service = Service::start(limits).await;
+    service.add("land-registry", "flood", Role::RegistryService);
+    service.add("tax-office", "other", Role::RegistryService);
+    let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let mut floods = Vec::new();
+    for _ in 0..16 {
+        let (mut wire, over) = (service.connect("flood").await, over.clone());
+        floods.push(tokio::spawn(async move {
+            let mut refused = 0;
+            while !over.load(Ordering::SeqCst) {
+                let answer = wire.ask("POST", "/tsa", QUERY, query().into()).await.unwrap();
+                if answer.status() == 200 {
+                    continue;
+                }
+                assert_eq!((answer.status().as_u16(), problem(&answer)), (503, "line-full".into()));
+                assert_eq!(answer.headers()["retry-after"], "1");
+                refused += 1;
+            }
+            refused
+        }));
+    }
+    let mut other = service.connect("other").await;
+    for n in 0..50 {
+        let answer = other.ask("POST", "/tsa", QUERY, query().into()).await.unwrap();
+        assert_eq!(answer.status(), 200, "{n}");
+        assert!(answer.body().len() > 500, "a token");
+    }
+    over.store(true, Ordering::SeqCst);
+    let mut refused = 0;
+    for flood in floods {
+        refused += flood.await.unwrap();
+    }
+    assert!(refused > 0, "sixteen connections never met the line's end");
+}

@@ -11,6 +11,8 @@ mod programs;
 mod tlog;
 #[path = "interop/tls.rs"]
 mod tls;
+#[path = "interop/validators.rs"]
+mod validators;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -6,6 +6,7 @@ pub const CONFIG_PATH: &str = "/etc/pechat/pechat.toml";
 pub mod audit;
 pub mod check_config;
 pub mod client;
+pub mod conformance;
 pub mod demo;
 pub mod doctor;
 pub mod evidence;

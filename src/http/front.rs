@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::limit::{Limits, Meter};
 use super::quarantine::Agreements;
 use super::status::Probe;
+use super::turn::Turns;
 use super::{PLAIN, ROUTES, Route};
 use crate::telemetry::Metrics;
 
@@ -18,6 +19,7 @@ pub struct Front(Arc<Inner>);
 struct Inner {
     clients: Meter,
     public: Meter,
+    turns: Turns,
     metrics: Metrics,
     probe: Probe,
     gap: Agreements,
@@ -41,6 +43,7 @@ impl Front {
             routes.entry(route.path).or_default().push(route);
         }
         Self(Arc::new(Inner {
+            turns: Turns::new(&limits),
             clients: Meter::new(limits.clone()),
             public: Meter::new(limits),
             metrics: Metrics::default(),
@@ -62,6 +65,11 @@ impl Front {
     /// Requests to the public listener: a budget of its own, so that neither starves the other.
     pub fn public(&self) -> &Meter {
         &self.0.public
+    }
+
+    /// Whose token is made next.
+    pub fn turns(&self) -> &Turns {
+        &self.0.turns
     }
 
     /// Whether the public listener has hash tiles of journals.

@@ -29,6 +29,12 @@ pub struct Limits {
     pub connections: u32,
     /// Open connections of one listener from one address.
     pub connections_per_address: u32,
+    /// Tokens being made at the same time; clients share them evenly.
+    pub tokens_at_once: u32,
+    /// Queries of one client that may wait for their turn.
+    pub tokens_waiting_per_client: u32,
+    /// Longest such wait, milliseconds.
+    pub tokens_wait_ms: u64,
 }
 
 impl Default for Limits {
@@ -40,6 +46,9 @@ impl Default for Limits {
             in_flight: 4_096,
             connections: 2_048,
             connections_per_address: 1_024,
+            tokens_at_once: 32,
+            tokens_waiting_per_client: 1_024,
+            tokens_wait_ms: 200,
         }
     }
 }

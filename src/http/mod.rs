@@ -34,6 +34,7 @@ pub mod tenure;
 pub mod tiles;
 pub mod timestamp;
 pub mod tls;
+pub mod turn;
 pub mod twin;
 pub mod version;
 pub mod witness;

@@ -1,5 +1,7 @@
 //! `POST /tsa`: RFC 3161 section 3.4, TSP over HTTP.
 
+use std::time::Instant;
+
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
@@ -31,14 +33,16 @@ pub fn routes() -> OpenApiRouter<App> {
     responses(
         (status = 200, description = "DER TimeStampResp; Retry-After is set on refusals that pass", body = [u8], content_type = "application/timestamp-reply"),
         (status = "4XX", description = "Not a query, or not from a certificate that may ask", body = Document, content_type = "application/problem+json"),
-        (status = 503, description = "Too many requests at once", body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "Too many requests at once, or no turn in time; see Retry-After", body = Document, content_type = "application/problem+json"),
     )
 )]
 async fn stamp(State(app): State<App>, caller: Caller, request: Request) -> Result<Response, Problem> {
     // Accept is not looked at: jarsigner sends one that does not list the reply's type.
     body::must_be(request.headers(), QUERY)?;
     let query = body::read(request, QUERY_CAP).await?;
+    let turn = app.front.turns().take(caller.0.fingerprint, Instant::now()).await?;
     let answer = app.authority.answer(&query, &caller.name()).await;
+    drop(turn);
     app.front.metrics().token(answer.outcome);
     let mut response = answer.reply.into_response();
     response.headers_mut().insert(CONTENT_TYPE, REPLY);

@@ -72,7 +72,7 @@ impl Validity {
 
 /// A certificate and the bytes it was read from.
 #[derive(Clone)]
-pub(super) struct Certificate<'a> {
+pub(crate) struct Certificate<'a> {
     pub der: &'a [u8],
     pub x509: x509_cert::Certificate,
     tbs: &'a [u8],

@@ -41,7 +41,7 @@ impl FailInfo {
     }
 
     /// DER BIT STRING with this one bit; a named bit list has no trailing zero bits (X.690 section 11.2.2).
-    fn to_der(self) -> Vec<u8> {
+    pub(crate) fn to_der(self) -> Vec<u8> {
         let bit = self as usize;
         let mut content = vec![0; bit / 8 + 2];
         content[0] = 7 - (bit % 8) as u8;

@@ -67,6 +67,13 @@ impl Hash {
         }
     }
 
+    /// Its OID, contents octets.
+    pub(crate) fn oid(self) -> [u8; 9] {
+        let mut oid = [self.last_arc(); 9];
+        oid[..8].copy_from_slice(&NIST_HASHES);
+        oid
+    }
+
     /// The hash with this OID (contents octets), if it is accepted.
     pub(crate) fn from_oid(oid: &[u8]) -> Option<Hash> {
         let (arc, prefix) = oid.split_last()?;

@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 use crate::{Stage, fails, present, python, runs, says, script};
 
 const UNIT: &str = "CN=Pechat Time-Stamping Unit 1";
-const PASSWORD: &str = "changeit";
+pub const PASSWORD: &str = "changeit";
 
 #[test]
 fn rfc3161_client_verifies_its_own_nonce_policy_and_message() {
@@ -64,7 +64,7 @@ fn jarsigner_stamps_a_jar_and_its_strict_verification_warns_of_nothing() {
 }
 
 /// `signer.p12`, `client.p12` (the registry service) and `trust.p12` (both roots).
-fn stores(stage: &Stage) {
+pub fn stores(stage: &Stage) {
     let [cert, key] = ["PECHAT_CERT", "PECHAT_KEY"].map(|name| stage.appliance.env(name));
     let pass = format!("pass:{PASSWORD}");
     for (name, cert, key, issuers) in
