@@ -22,7 +22,9 @@ DEMO_NEEDS := softhsm2-util:softhsm2 chronyd:chrony openssl:openssl python3:pyth
 TEST_NEEDS := strace:strace osslsigncode:osslsigncode go:golang-go \
               /usr/share/gocode/src/golang.org/x/mod:golang-golang-x-mod-dev jarsigner:default-jdk-headless \
               jar.bcpkix:libbcpkix-java systemd-analyze:systemd py.ensurepip:python3-venv \
-              xfs_io:xfsprogs mkfs.ext4:e2fsprogs mount:mount
+              xfs_io:xfsprogs mkfs.ext4:e2fsprogs mount:mount \
+              ocsptool:gnutls-bin pki:strongswan-pki \
+              /usr/lib/ipsec/plugins/libstrongswan-openssl.so:libstrongswan-standard-plugins
 # Python peers of the interop tests, in a virtual environment of their own
 VENV := $(TARGET)/interop-venv
 PEERS := rfc3161-client==1.0.9 requests pyhanko==0.38.0 pyhanko[async-http] pyhanko-cli
@@ -87,7 +89,7 @@ unit: ## Unit, property, integration, interop and crash tests
 	@cargo test --workspace --locked
 
 interop: ## Only what strangers' programs say about our output
-	@cargo test --locked --test interop -- --nocapture
+	@cargo test --locked --test interop --test revocation_judges --test est -- --nocapture
 
 docs:
 	@RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet

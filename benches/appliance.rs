@@ -6,6 +6,7 @@
 mod appliance;
 mod journals;
 mod load;
+mod ocsp;
 mod peers;
 
 use std::path::{Path, PathBuf};
@@ -50,6 +51,9 @@ fn main() {
         }
         if wanted("journals") {
             journals::thousand(&bench).await;
+        }
+        if wanted("ocsp") {
+            bench.ocsp(LONG).await;
         }
         // Only when asked for: see `make bench-peers`.
         if named.iter().any(|word| word == "peers") {

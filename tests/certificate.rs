@@ -224,7 +224,7 @@ async fn a_production_certificate_takes_two_officers_and_is_exactly_the_bytes_th
         said(office.agree(&request, &boris).await),
         format!("request {} is issued; it cannot be decided", request.id)
     );
-    assert_eq!(office.issuer.certificates().await.unwrap().len(), 3);
+    assert_eq!(office.issuer.certificates().await.unwrap().len(), 6, "officers, responders, service");
 }
 
 #[tokio::test]
@@ -523,14 +523,16 @@ fn crl_text(office: &Office, der: &[u8], environment: Environment) -> String {
 async fn lists_are_version_2_numbered_and_empty_without_revocations() {
     let (office, _, _) = Office::open().await;
     assert_eq!(office.issuer.refresh_crls(at(NOW)).await.unwrap(), 4);
-    assert_eq!(office.events().iter().filter(|e| *e == "crl").count(), 4);
+    assert_eq!(office.events().iter().filter(|e| *e == "crl").count(), 8, "the second brings the delta");
     let text = crl_text(&office, &office.issuer.list("ca-test").unwrap().der, Environment::Test);
     for line in [
         "Version 2 (0x1)",
         "Issuer: C = BG, O = Operator, CN = test CA",
         "Last Update: Jan 15 08:00:00 2027 GMT",
         "Next Update: Jan 16 08:00:00 2027 GMT",
-        "X509v3 CRL Number: \n                1\n",
+        "X509v3 CRL Number: \n                2\n",
+        "X509v3 Issuing Distribution Point: critical\n                Full Name:\n                  URI:http://seal.example.gov/crl/ca-test.crl\n",
+        "X509v3 Freshest CRL: \n                Full Name:\n                  URI:http://seal.example.gov/crl/ca-test-delta.crl\n",
         "X509v3 Authority Key Identifier",
         "No Revoked Certificates.",
     ] {
@@ -548,7 +550,7 @@ async fn lists_are_renewed_at_half_of_their_life_and_keep_their_numbers_over_res
     office.issuer.refresh_crls(at(NOW)).await.unwrap();
     assert_eq!(office.issuer.refresh_crls(at(NOW + DAY / 2 - 1)).await.unwrap(), 0);
     assert_eq!(office.issuer.refresh_crls(at(NOW + DAY / 2)).await.unwrap(), 4);
-    assert_eq!(number(&office.issuer), 2);
+    assert_eq!(number(&office.issuer), 3);
     let again = office.reopened();
     assert_eq!(again.list("ca-test"), office.issuer.list("ca-test"));
     assert_eq!(again.refresh_crls(at(NOW + DAY / 2)).await.unwrap(), 0);
@@ -557,11 +559,11 @@ async fn lists_are_renewed_at_half_of_their_life_and_keep_their_numbers_over_res
     assert!(said(again.refresh_crls(at(NOW + DAY)).await).starts_with("no signature"));
     *office.device.lock().unwrap() = Device::Signs;
     again.refresh_crls(at(NOW + DAY)).await.unwrap();
-    assert_eq!(number(&again), 4);
+    assert_eq!(number(&again), 5);
     // A clock that was wrong once does not poison the lists for ever.
     again.refresh_crls(at(NOW + 3650 * DAY / 2)).await.unwrap();
     again.refresh_crls(at(NOW + DAY)).await.unwrap();
-    assert_eq!((number(&again), again.list("ca-test").unwrap().this_update), (6, NOW + DAY));
+    assert_eq!((number(&again), again.list("ca-test").unwrap().this_update), (7, NOW + DAY));
 }
 
 #[tokio::test]
@@ -574,8 +576,11 @@ async fn a_revoked_certificate_is_out_of_force_and_on_a_new_list_at_once() {
     office.history.lock().unwrap().clear();
     let revoked =
         office.issuer.revoke(record.serial, Reason::KeyCompromise, &boris, Some(at(NOW + 60))).await.unwrap();
-    assert_eq!(revoked.list.unwrap(), 2);
-    assert_eq!(office.events(), ["revocation", "crl", "signature ca-production"]);
+    assert_eq!(revoked.list.unwrap(), 3);
+    assert_eq!(
+        office.events(),
+        ["revocation", "delta-crl", "signature ca-production", "crl", "signature ca-production"]
+    );
     assert!(office.identity(&record).revoked);
     let list = office.issuer.list("ca-production").unwrap();
     let text = crl_text(&office, &list.der, Environment::Production);

@@ -61,11 +61,20 @@ impl Issuer {
         by: &Identity,
         now: UtcMicros,
     ) -> Result<(RequestRecord, Option<CertificateRecord>), CertificateError> {
-        let (this, by, now) = (self.clone(), by.clone(), self.at(now));
+        self.submit_as(application, (by.to_string(), Some(by.fingerprint)), now).await
+    }
+
+    /// The same for whoever asks by that name, with the certificate of that fingerprint if he has one.
+    pub(super) async fn submit_as(
+        &self,
+        application: Application,
+        (name, fingerprint): (String, Option<Digest>),
+        now: UtcMicros,
+    ) -> Result<(RequestRecord, Option<CertificateRecord>), CertificateError> {
+        let (this, now) = (self.clone(), self.at(now));
         // A caller that hangs up must not stop the flow between signature and outcome.
         let flow = async move {
-            let name = by.to_string();
-            let submitter = (name.as_str(), Some(by.fingerprint));
+            let submitter = (name.as_str(), fingerprint);
             let request = match this.freeze(&application, submitter, now).await {
                 Ok(request) => request,
                 Err(refusal) => return Err(this.refuse(&application, &name, refusal, now).await),

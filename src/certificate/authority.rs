@@ -8,7 +8,7 @@ use x509_cert::name::Name;
 
 use super::CertificateError;
 use super::key::PublicKey;
-use crate::keys::KeyLabel;
+use crate::keys::{KeyLabel, Keys};
 
 /// A certification authority of this appliance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,10 +29,12 @@ pub(super) struct Authority {
     pub not_after: i64,
     pub key: PublicKey,
     pub certificate: Vec<u8>,
+    /// Whether an OCSP responder answers for its certificates.
+    pub answered: bool,
 }
 
 impl Authority {
-    pub(super) fn new(ca: &Ca) -> Result<Self, CertificateError> {
+    pub(super) fn new(ca: &Ca, keys: &Keys) -> Result<Self, CertificateError> {
         let unfit = |why: &str| CertificateError::Issuer(format!("{}: {why}", ca.label.as_str()));
         let parsed =
             Certificate::from_der(&ca.certificate).map_err(|_| unfit("its certificate is not DER"))?;
@@ -54,6 +56,7 @@ impl Authority {
             not_after: seconds(&tbs.validity().not_after),
             key: PublicKey::new(&spki.algorithm, bits).map_err(|e| unfit(&e.to_string()))?,
             certificate: ca.certificate.clone(),
+            answered: super::ocsp::key_of(&ca.label, keys).is_some(),
         })
     }
 }

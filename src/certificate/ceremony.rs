@@ -77,7 +77,7 @@ async fn certify(
     public_url: &str,
     now: UtcMicros,
 ) -> Result<Vec<u8>, CertificateError> {
-    let issuer = issuer.map(Authority::new).transpose()?;
+    let issuer = issuer.map(|ca| Authority::new(ca, keys)).transpose()?;
     let now = now.0.div_euclid(1_000_000);
     let content = Content { profile, subject, spki, now, public_url };
     let draft = Draft::new(&content, issuer.as_ref())?;

@@ -74,7 +74,10 @@ impl Draft {
         let identifier = issuer.map_or(own_identifier, |i| i.key_identifier.clone());
         extensions.push(extension(AuthorityKeyIdentifier::OID, false, &authority_key(identifier)?)?);
         if let Some(issuer) = issuer {
-            extensions.extend(addresses(content.public_url, issuer.label.as_str())?);
+            // A responder's certificate is not asked about (RFC 6960 section 4.2.2.2.1).
+            let answered = issuer.answered && *content.profile != Profile::OcspResponder;
+            extensions.extend(addresses(content.public_url, issuer.label.as_str(), answered)?);
+            extensions.push(super::crl::freshest(content.public_url, issuer.label.as_str())?);
         }
         let tbs = Tbs {
             version: Version::V3,
@@ -179,12 +182,16 @@ fn authority_key(identifier: Vec<u8>) -> der::Result<AuthorityKeyIdentifier> {
     Ok(AuthorityKeyIdentifier { key_identifier: Some(OctetString::new(identifier)?), ..Default::default() })
 }
 
-fn addresses(public_url: &str, issuer: &str) -> der::Result<[Extension; 2]> {
+fn addresses(public_url: &str, issuer: &str, answered: bool) -> der::Result<[Extension; 2]> {
     let uri = |path: String| Ia5String::new(&path).map(GeneralName::UniformResourceIdentifier);
-    let access = AuthorityInfoAccessSyntax(vec![AccessDescription {
-        access_method: oid::CA_ISSUERS,
-        access_location: uri(format!("{public_url}/ca/{issuer}.cer"))?,
-    }]);
+    let at = |access_method, path| {
+        der::Result::Ok(AccessDescription { access_method, access_location: uri(path)? })
+    };
+    let mut access = vec![at(oid::CA_ISSUERS, format!("{public_url}/ca/{issuer}.cer"))?];
+    if answered {
+        access.push(at(oid::OCSP, format!("{public_url}/ocsp"))?);
+    }
+    let access = AuthorityInfoAccessSyntax(access);
     let names = vec![uri(format!("{public_url}/crl/{issuer}.crl"))?];
     let points = CrlDistributionPoints(vec![DistributionPoint {
         distribution_point: Some(DistributionPointName::FullName(names)),

@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 
 use super::authority::{Authority, Ca};
 use super::draft::iso8601;
+use super::ocsp::{Allowance, Answers, Responder};
 use super::record::{CertificateRecord, RequestRecord};
 use super::{CertificateError, RevocationList, Serial};
 use crate::access::Directory;
@@ -56,6 +57,12 @@ pub(super) struct Inner {
     pub directory: Directory,
     pub root: Authority,
     pub cas: HashMap<Environment, Authority>,
+    pub responders: Vec<Responder>,
+    pub answers: Answers,
+    pub allowance: Allowance,
+    pub renewing: Mutex<()>,
+    /// Between looking for a machine's request and entering it nobody else may do the same.
+    pub enrolling: Mutex<()>,
     admits: Vec<Environment>,
     pub public_url: String,
     /// Between judging a key or a name and keeping the request nobody else may do the same.
@@ -75,13 +82,23 @@ impl Issuer {
         let lists: HashMap<_, _> =
             store.newest_lists()?.into_iter().map(|(ca, l)| (ca, Arc::new(l))).collect();
         let last_time = lists.values().map(|l| l.this_update).max().unwrap_or(0);
-        let cas = parts.cas.iter().map(|(environment, ca)| Ok((*environment, Authority::new(ca)?)));
+        let cas =
+            parts.cas.iter().map(|(environment, ca)| Ok((*environment, Authority::new(ca, &parts.keys)?)));
+        let cas: HashMap<_, _> = cas.collect::<Result<_, CertificateError>>()?;
+        let made = |name: &str| Ok(store.own_certificates(name)?);
+        let responders = cas.values().filter_map(|ca| Responder::of(ca, &parts.keys, made).transpose());
+        let responders = responders.collect::<Result<_, CertificateError>>()?;
         let inner = Inner {
-            keys: parts.keys,
             record: parts.record,
             directory: parts.directory,
-            root: Authority::new(&parts.root)?,
-            cas: cas.collect::<Result<_, CertificateError>>()?,
+            root: Authority::new(&parts.root, &parts.keys)?,
+            cas,
+            responders,
+            answers: Answers::default(),
+            allowance: Allowance::default(),
+            renewing: Mutex::default(),
+            enrolling: Mutex::default(),
+            keys: parts.keys,
             admits: parts.admits,
             public_url: parts.public_url,
             submitting: Mutex::default(),

@@ -4,11 +4,16 @@ mod application;
 mod authority;
 pub mod ceremony;
 mod chain;
+mod compromise;
 mod crl;
 pub mod draft;
+mod enrolment;
+mod hold;
 mod issuer;
 pub mod key;
 mod lint;
+mod listing;
+pub mod ocsp;
 pub mod oid;
 pub mod profile;
 mod record;
@@ -19,7 +24,9 @@ mod signing;
 pub use application::Application;
 pub use authority::Ca;
 pub use chain::{pem, pem_chain, pkcs7};
-pub use crl::{Reason, RevocationList};
+pub use compromise::Statement;
+pub use crl::{Delta, Reason, RevocationList};
+pub use enrolment::{Credential, Enrolled, EnrolmentError, Grant};
 pub use issuer::{Issuer, Parts};
 pub use record::{CertificateRecord, RequestRecord, RequestState, Revocation};
 pub use revocation::Revoked;
@@ -95,6 +102,9 @@ pub enum CertificateError {
     /// The institution's data or a name in it is refused.
     #[error(transparent)]
     Participant(#[from] ParticipantError),
+    /// A machine may not enrol.
+    #[error(transparent)]
+    Enrolment(#[from] EnrolmentError),
     /// No such institution.
     #[error("there is no institution {0:?}")]
     UnknownInstitution(String),
@@ -175,6 +185,18 @@ pub enum CertificateError {
         /// When, ISO 8601.
         time: String,
     },
+    /// Only what a machine uses may be put on hold.
+    #[error("certificate {0} cannot be put on hold: only those of registry services can")]
+    HoldNotAllowed(String),
+    /// The signature under the report is not by the certificate's key.
+    #[error("the statement is not signed by the key of certificate {0}")]
+    NotTheHolder(String),
+    /// Revocation for any other reason is for good.
+    #[error("certificate {0} is not on hold; nothing else is ever taken back")]
+    NotOnHold(String),
+    /// A key cannot be doubted before it was certified, nor from a moment to come.
+    #[error("{0} is not a moment between the certificate's issue and now")]
+    InvaliditySpan(String),
     /// Certificates of the appliance itself are not revoked over the interface.
     #[error("certificate {0} is the appliance's own; revoking it is a ceremony of two officers")]
     Infrastructure(String),

@@ -45,6 +45,18 @@ oids! {
     CLIENT_AUTH = "1.3.6.1.5.5.7.3.2";
     /// RFC 5280 id-kp-timeStamping.
     TIME_STAMPING = "1.3.6.1.5.5.7.3.8";
+    /// RFC 5280 id-ce-invalidityDate.
+    INVALIDITY_DATE = "2.5.29.24";
+    /// RFC 5280 id-ce-issuingDistributionPoint.
+    ISSUING_DISTRIBUTION_POINT = "2.5.29.28";
+    /// X.509 id-ce-expiredCertsOnCRL.
+    EXPIRED_CERTS_ON_CRL = "2.5.29.60";
+    /// RFC 6960 id-kp-OCSPSigning.
+    OCSP_SIGNING = "1.3.6.1.5.5.7.3.9";
+    /// RFC 6960 id-pkix-ocsp-nocheck.
+    OCSP_NOCHECK = "1.3.6.1.5.5.7.48.1.5";
+    /// RFC 6960 id-ad-ocsp.
+    OCSP = "1.3.6.1.5.5.7.48.1";
     /// RFC 5280 id-ad-caIssuers.
     CA_ISSUERS = "1.3.6.1.5.5.7.48.2";
     /// RFC 5652 id-signedData.

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use const_oid::{AssociatedOid, ObjectIdentifier};
-use der::asn1::{Any, GeneralizedTime, Ia5String, PrintableStringRef, SetOfVec, Utf8StringRef};
+use der::asn1::{Any, GeneralizedTime, Ia5String, Null, PrintableStringRef, SetOfVec, Utf8StringRef};
 use der::{Decode, Encode};
 use x509_cert::attr::AttributeTypeAndValue;
 use x509_cert::ext::Extension;
@@ -33,6 +33,8 @@ pub enum Profile {
     IssuingCa(Environment),
     /// A time-stamping unit.
     TimeStamping,
+    /// An OCSP responder, certified by the CA it answers for (RFC 6960 section 4.2.2.2).
+    OcspResponder,
     /// The appliance's own TLS listener.
     Server {
         /// DNS names and IP addresses it is reached by.
@@ -73,6 +75,7 @@ impl Profile {
             Self::Root => 20 * YEAR,
             Self::IssuingCa(_) => 10 * YEAR,
             Self::TimeStamping => 6 * YEAR,
+            Self::OcspResponder => 14 * DAY,
             Self::Server { .. } => YEAR,
             Self::Service { environment, .. } | Self::Person { environment } => match environment {
                 Environment::Test => 90 * DAY,
@@ -95,6 +98,7 @@ impl Profile {
         match self {
             Self::Root | Self::IssuingCa(_) => &[],
             Self::TimeStamping => &[oid::TIME_STAMPING],
+            Self::OcspResponder => &[oid::OCSP_SIGNING],
             Self::Server { .. } => &[oid::SERVER_AUTH],
             Self::Service { .. } => &[oid::CLIENT_AUTH, oid::SERVER_AUTH],
             Self::Person { .. } => &[oid::CLIENT_AUTH],
@@ -118,7 +122,7 @@ impl Profile {
             | Self::Service { environment, .. }
             | Self::Person { environment } => Some(policy_of(*environment)),
             Self::Server { .. } => Some(policy_of(Environment::Production)),
-            Self::Root | Self::TimeStamping => None,
+            Self::Root | Self::TimeStamping | Self::OcspResponder => None,
         }
     }
 
@@ -158,6 +162,9 @@ impl Profile {
         if let Some(policy_identifier) = self.policy() {
             let policies = vec![PolicyInformation { policy_identifier, policy_qualifiers: None }];
             list.push(extension(CertificatePolicies::OID, false, &CertificatePolicies(policies))?);
+        }
+        if *self == Self::OcspResponder {
+            list.push(extension(oid::OCSP_NOCHECK, false, &Null)?);
         }
         if *self == Self::TimeStamping {
             list.push(extension(
@@ -214,6 +221,17 @@ impl Subject {
             country: institution.country.clone(),
             organisation: institution.organisation.clone(),
             organisation_identifier: institution.organisation_identifier.clone(),
+            common_name,
+        }
+    }
+
+    /// Another part of the same organisation: the attributes of `name`, under another common name.
+    pub(super) fn beside(name: &Name, common_name: String) -> Self {
+        let of = |oid| name.iter().find(|a| a.oid == oid).map(|a| super::request::text(&a.value));
+        Self {
+            country: of(oid::COUNTRY).unwrap_or_default(),
+            organisation: of(oid::ORGANISATION).unwrap_or_default(),
+            organisation_identifier: of(oid::ORGANISATION_IDENTIFIER),
             common_name,
         }
     }

@@ -122,6 +122,8 @@ pub struct Revocation {
     pub time: i64,
     /// The reason.
     pub reason: Reason,
-    /// Name of the officer.
+    /// Name of the officer, or `holder`.
     pub by: String,
+    /// Since when the key is not to be trusted, if known, seconds since 1970 (RFC 5280 section 5.3.2).
+    pub invalid_since: Option<i64>,
 }

@@ -1,7 +1,4 @@
-//! Revoking, and the lists that say so.
-
-use std::collections::HashMap;
-use std::sync::Arc;
+//! Revoking; what says so is in `listing.rs`.
 
 use const_oid::AssociatedOid;
 use der::{Decode, Encode};
@@ -9,13 +6,13 @@ use serde_json::json;
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::AuthorityKeyIdentifier;
 
-use super::authority::{Authority, find, seconds};
-use super::crl::{self, LIFETIME, Reason, RevocationList};
+use super::Reason;
+use super::authority::{find, seconds};
 use super::draft::iso8601;
 use super::issuer::Issuer;
 use super::record::{CertificateRecord, RequestState, Revocation};
 use super::{CertificateError, Serial};
-use crate::access::Identity;
+use crate::access::{Identity, Role};
 use crate::clock::UtcMicros;
 use crate::digest::Digest;
 
@@ -39,10 +36,30 @@ impl Issuer {
         by: &Identity,
         now: Option<UtcMicros>,
     ) -> Result<Revoked, CertificateError> {
+        self.revoke_since(serial, reason, None, by, now).await
+    }
+
+    /// The same with the moment since when the key is not to be trusted, seconds since 1970.
+    pub async fn revoke_since(
+        &self,
+        serial: Serial,
+        reason: Reason,
+        invalid_since: Option<i64>,
+        by: &Identity,
+        now: Option<UtcMicros>,
+    ) -> Result<Revoked, CertificateError> {
         let time = self.at_or_last(now)?;
-        let (this, by) = (self.clone(), by.to_string());
+        self.revoke_as(serial, Revocation { time, reason, by: by.to_string(), invalid_since }).await
+    }
+
+    pub(super) async fn revoke_as(
+        &self,
+        serial: Serial,
+        revocation: Revocation,
+    ) -> Result<Revoked, CertificateError> {
+        let this = self.clone();
         // A caller that hangs up must not keep the list from being made.
-        let flow = async move { this.revoke_and_list(serial, Revocation { time, reason, by }).await };
+        let flow = async move { this.revoke_and_list(serial, revocation).await };
         tokio::spawn(flow).await.map_err(|_| CertificateError::Stopping)?
     }
 
@@ -51,11 +68,11 @@ impl Issuer {
         serial: Serial,
         revocation: Revocation,
     ) -> Result<Revoked, CertificateError> {
-        let record = self.revocable(serial).await?;
+        let record = self.revocable(serial, &revocation).await?;
         self.note(json!({
             "event": "revocation", "serial": serial.to_string(), "issuer": record.issuer, "name": record.name,
             "institution": record.institution, "reason": revocation.reason, "by": revocation.by,
-            "time": iso8601(revocation.time),
+            "time": iso8601(revocation.time), "invalid_since": revocation.invalid_since.map(iso8601),
         }))
         .await?;
         let time = revocation.time;
@@ -63,24 +80,46 @@ impl Issuer {
         if !self.0.store.revoke(serial, revocation).await? {
             return Err(revoked_already(&self.certificate(serial).await?));
         }
+        self.0.answers.forget(&serial);
         self.refresh_directory().await?;
-        let authority = self.authorities().find(|a| a.label.as_str() == record.issuer);
+        self.listed(serial, &record.issuer, time).await
+    }
+
+    /// Puts a change of a status on the CA's next lists.
+    pub(super) async fn listed(
+        &self,
+        serial: Serial,
+        issuer: &str,
+        time: i64,
+    ) -> Result<Revoked, CertificateError> {
+        let authority = self.authorities().find(|a| a.label.as_str() == issuer);
         let list = match authority {
             Some(authority) => self.publish(authority, time).await.map(|list| list.number),
-            None => Err(CertificateError::UnknownCa(record.issuer)),
+            None => Err(CertificateError::UnknownCa(issuer.to_owned())),
         };
         Ok(Revoked { certificate: self.certificate(serial).await?, list })
     }
 
     /// The certificate, or what stands for one whose signing was interrupted: it may exist somewhere.
-    async fn revocable(&self, serial: Serial) -> Result<CertificateRecord, CertificateError> {
+    async fn revocable(
+        &self,
+        serial: Serial,
+        revocation: &Revocation,
+    ) -> Result<CertificateRecord, CertificateError> {
         let Some(record) = self.0.store.certificate(serial).await? else {
             return self.interrupted(serial).await;
         };
+        let to_hold = revocation.reason == Reason::CertificateHold;
+        let since = revocation.invalid_since.filter(|at| *at < record.not_before || *at > revocation.time);
         match &record.revocation {
             _ if record.institution.is_none() => Err(CertificateError::Infrastructure(serial.to_string())),
-            Some(_) => Err(revoked_already(&record)),
-            None => Ok(record),
+            _ if to_hold && record.role != Some(Role::RegistryService) => {
+                Err(CertificateError::HoldNotAllowed(serial.to_string()))
+            }
+            Some(before) if to_hold || before.reason != Reason::CertificateHold => {
+                Err(revoked_already(&record))
+            }
+            _ => since.map_or(Ok(record), |at| Err(CertificateError::InvaliditySpan(iso8601(at)))),
         }
     }
 
@@ -131,83 +170,9 @@ impl Issuer {
         };
         Ok(self.0.store.add_certificate(record).await?)
     }
-
-    /// Renews every list that is past half of its life, missing, or behind the store; says how many.
-    /// All CAs are tried; the first error is returned.
-    pub async fn refresh_crls(&self, now: UtcMicros) -> Result<usize, CertificateError> {
-        let now = self.at(now);
-        let (mut renewed, mut first_error) = (0, None);
-        for authority in self.authorities() {
-            match self.refresh(authority, now).await {
-                Ok(true) => renewed += 1,
-                Ok(false) => {}
-                Err(error) => first_error = first_error.or(Some(error)),
-            }
-        }
-        first_error.map_or(Ok(renewed), Err)
-    }
-
-    async fn refresh(&self, authority: &Authority, now: i64) -> Result<bool, CertificateError> {
-        let label = authority.label.as_str();
-        let revoked = count(&self.0.store.revoked(label).await?);
-        let current = self.list(label);
-        // A list from the future came from a clock that was wrong then.
-        let fresh = |l: &RevocationList| l.this_update <= now && l.next_update - now > LIFETIME / 2;
-        let good = current.is_some_and(|l| l.entries == revoked && fresh(&l));
-        if !good {
-            self.publish(authority, now).await?;
-        }
-        Ok(!good)
-    }
-
-    /// Makes, signs and publishes a CA's next list. One at a time, so that the newest number holds the
-    /// newest state.
-    async fn publish(
-        &self,
-        authority: &Authority,
-        now: i64,
-    ) -> Result<Arc<RevocationList>, CertificateError> {
-        let _turn = self.0.listing.lock().await;
-        let label = authority.label.as_str();
-        // 1. Prepare.
-        let this_update = now;
-        let revoked = self.0.store.revoked(label).await?;
-        let next_update = this_update + LIFETIME;
-        let number = self.0.store.reserve_list(label, this_update, next_update, count(&revoked)).await?;
-        let tbs = crl::draft(authority, number, this_update, &revoked)?;
-        // 2. Record.
-        self.note(json!({
-            "event": "crl", "issuer": label, "number": number, "entries": revoked.len(),
-            "tbs_sha256": Digest::of(&tbs), "time": iso8601(this_update),
-        }))
-        .await?;
-        // 3. Sign. 4. Keep. 5. Release.
-        let signature = self.0.keys.sign(&authority.label, &tbs).await?;
-        let der = crl::finish(&tbs, signature.as_der(), authority)?;
-        self.0.store.finish_list(label, number, der.clone()).await?;
-        let list = RevocationList { number, this_update, next_update, entries: count(&revoked), der };
-        Ok(self.put_in_force(label, list))
-    }
-
-    fn put_in_force(&self, label: &str, list: RevocationList) -> Arc<RevocationList> {
-        let list = Arc::new(list);
-        let mut lists = HashMap::clone(&self.0.lists.load());
-        lists.insert(label.to_owned(), Arc::clone(&list));
-        self.0.lists.store(Arc::new(lists));
-        list
-    }
-
-    /// The newest list of the CA with this key label.
-    pub fn list(&self, label: &str) -> Option<Arc<RevocationList>> {
-        self.0.lists.load().get(label).cloned()
-    }
 }
 
-fn revoked_already(record: &CertificateRecord) -> CertificateError {
+pub(super) fn revoked_already(record: &CertificateRecord) -> CertificateError {
     let time = record.revocation.as_ref().map_or(record.not_before, |r| r.time);
     CertificateError::RevokedAlready { serial: record.serial.to_string(), time: iso8601(time) }
-}
-
-fn count(revoked: &[(Serial, Revocation)]) -> u32 {
-    u32::try_from(revoked.len()).unwrap_or(u32::MAX)
 }

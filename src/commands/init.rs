@@ -24,11 +24,14 @@ use crate::keys::{KeyPurpose, Keys, client};
 
 /// The institution of the first officers.
 const AUTHORITY: &str = "authority";
-const KEYS: [(&str, KeyPurpose); 7] = [
+const KEYS: [(&str, KeyPurpose); 10] = [
     ("root-ca", KeyPurpose::RootCa),
     ("ca-test", KeyPurpose::IssuingCa),
     ("ca-integration", KeyPurpose::IssuingCa),
     ("ca-production", KeyPurpose::IssuingCa),
+    ("ocsp-test", KeyPurpose::OcspResponder),
+    ("ocsp-integration", KeyPurpose::OcspResponder),
+    ("ocsp-production", KeyPurpose::OcspResponder),
     ("tsu-1", KeyPurpose::Timestamp),
     ("journal-head", KeyPurpose::JournalHead),
     ("canary", KeyPurpose::Canary),
@@ -258,6 +261,7 @@ async fn admit_officers(
         let made = layout::certificate(config, name)?;
         issuer.adopt(&made, name).await.map_err(during(&format!("certificate {name}")))?;
     }
+    issuer.renew_responders(now).await.map_err(during("OCSP responders"))?;
     issuer.register(authority, "init", now).await.map_err(during("institution of the first officers"))?;
     let mut files = Vec::new();
     for application in officers {

@@ -165,3 +165,16 @@ pub(super) fn tls(config: &Config) -> Result<Tls, ServeError> {
     let anchors = [read("certificates/root.pem")?, read("certificates/ca-production.pem")?].concat();
     Tls::new(&read("tls/server.pem")?, &read("tls/server.key")?, &anchors).map_err(during("TLS"))
 }
+
+/// TLS of the enrolment listener: certificates of every environment may be renewed there.
+pub(super) fn enrolment_tls(config: &Config) -> Result<Tls, ServeError> {
+    let read = |name: &str| {
+        let path = config.data(name);
+        std::fs::read(&path).map_err(during(&path.display().to_string()))
+    };
+    let mut anchors = read("certificates/root.pem")?;
+    for environment in crate::institution::Environment::ALL {
+        anchors.extend(read(&format!("certificates/ca-{}.pem", environment.as_str()))?);
+    }
+    Tls::welcoming(&read("tls/server.pem")?, &read("tls/server.key")?, &anchors).map_err(during("TLS"))
+}

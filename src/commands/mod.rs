@@ -13,6 +13,7 @@ mod heads;
 pub mod init;
 pub mod journal;
 mod layout;
+mod second_key;
 pub mod serve;
 pub mod signer;
 pub mod status;

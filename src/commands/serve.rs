@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 
 use super::validation::Bundles;
-use super::{heads, layout};
+use super::{heads, layout, second_key};
 use crate::access::Directory;
 use crate::certificate::{self, Ca, Issuer};
 use crate::clock::{self, Clock, Transition};
@@ -22,7 +22,7 @@ use crate::http::listen::{Door, listen};
 use crate::http::{self, App, Front};
 use crate::identifier::Identifiers;
 use crate::institution::Environment;
-use crate::journal::{Journals, OwnJournal, Parts, RequestId, StampFn, Tuning};
+use crate::journal::{Journals, OwnJournal, Parts, RequestId, StampFn, Tuning, second, twin};
 use crate::keys::{Keys, PinnedKeys, client};
 use crate::timestamp::{Authority, RecordFn, UnitParts};
 use crate::witness;
@@ -66,6 +66,7 @@ pub fn run(args: ServeArgs) -> Result<(), ServeError> {
 
 async fn serve(config: Config) -> Result<(), ServeError> {
     let pinned = PinnedKeys::load(&layout::keys(&config)).map_err(during("pinned keys"))?;
+    let second_key = second_key::configured(&config, &pinned)?;
     let keys = client::connect(pinned, layout::signer(&config)?, config.hsm.queue, SIGN_DEADLINE);
     let keys = keys.await.map_err(during("HSM"))?;
     let (clock, transitions) = clock::start(config.clock.clone(), None).map_err(during("clock"))?;
@@ -86,8 +87,14 @@ async fn serve(config: Config) -> Result<(), ServeError> {
 
     tokio::spawn(journal_transitions(app.journals.clone(), transitions));
     tokio::spawn(renew_lists(app.issuer.clone(), app.journals.clone()));
+    tokio::spawn(renew_answers(app.issuer.clone(), app.journals.clone()));
     let witnesses = witness::rounds::start(&app.journals, &config.journal.witness, config.data("witness"));
     let _rounds = witnesses.map_err(during("witnesses"))?;
+    let _second = second_key.map(|(label, key)| second::start(&app.journals, app.keys.clone(), label, key));
+    let interval = Duration::from_secs(config.journal.twin_interval_s);
+    let _twins = twin::rounds::start(&app.journals, interval, config.data("twins"));
+    let every = Duration::from_secs(config.hsm.keep_head_s);
+    let kept = heads::Kept::start(every, app.keys.clone(), app.journals.clone());
     let published = heads::Published::start(config.head_file(), app.journals.clone());
     note(&app.journals, json!({"event": "start", "version": env!("CARGO_PKG_VERSION")})).await?;
     let chain = ["tsu-1", "root"].map(|name| layout::certificate(&config, name));
@@ -97,6 +104,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let ended = run_listeners(&config, app.clone()).await;
     note(&app.journals, json!({"event": "stop"})).await?;
     published.stop().await;
+    kept.stop().await;
     if let Some(control) = app.keys.control() {
         control.stop().await;
     }
@@ -134,8 +142,8 @@ pub(super) async fn open_journals(
         clock: clock.clone(),
         segment_bytes: config.journal.segment_bytes,
     };
-    let known = heads::known(config, keys)?;
-    Journals::open_knowing(parts, Tuning::default(), known).await.map_err(during("journals"))
+    let ask = heads::ask(config, keys).await?;
+    Journals::open_asking(parts, Tuning::default(), ask).await.map_err(during("journals"))
 }
 
 fn open_authority(
@@ -199,6 +207,12 @@ pub(super) fn open_issuer(
 
 async fn run_listeners(config: &Config, app: App) -> Result<(), ServeError> {
     let tls = layout::tls(config)?;
+    let enrolment = match config.listen.enrolment {
+        Some(address) => {
+            Some((address, Door::Mutual(layout::enrolment_tls(config)?), http::enrolling(app.clone())))
+        }
+        None => None,
+    };
     let doors = [
         (config.listen.api, Door::Mutual(tls), http::api(app.clone()).0),
         (config.listen.public, Door::Plain, http::public(app.clone())),
@@ -206,7 +220,7 @@ async fn run_listeners(config: &Config, app: App) -> Result<(), ServeError> {
     ];
     let (stop, stopped) = watch::channel(false);
     let mut listeners = Vec::new();
-    for (address, door, router) in doors {
+    for (address, door, router) in doors.into_iter().chain(enrolment) {
         let listener =
             TcpListener::bind(address).await.map_err(during(&format!("cannot listen on {address}")))?;
         let (limits, stopped) = (config.limits.clone(), stopped.clone());
@@ -251,6 +265,22 @@ async fn renew_lists(issuer: Issuer, journals: Journals) {
             && let Err(error) = issuer.refresh_crls(clock::system::now()).await
         {
             tracing::warn!(%error, "a revocation list could not be renewed");
+        }
+        tokio::time::sleep(LIST_ROUND).await;
+    }
+}
+
+/// OCSP responders' certificates are renewed at half of their life, then the answers they sign.
+async fn renew_answers(issuer: Issuer, journals: Journals) {
+    loop {
+        if journals.quarantine().is_none() {
+            let now = clock::system::now();
+            if let Err(error) = issuer.renew_responders(now).await {
+                tracing::warn!(%error, "an OCSP responder's certificate could not be renewed");
+            }
+            if let Err(error) = issuer.refresh_answers(now).await {
+                tracing::warn!(%error, "OCSP answers could not be signed ahead");
+            }
         }
         tokio::time::sleep(LIST_ROUND).await;
     }

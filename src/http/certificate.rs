@@ -31,6 +31,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(list, submit))
         .routes(routes!(show))
         .routes(routes!(revoke))
+        .routes(routes!(release))
         .routes(routes!(requests))
         .routes(routes!(request))
         .routes(routes!(decide))
@@ -182,8 +183,11 @@ async fn show(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Revocation {
-    /// The reason.
+    /// The reason. `certificate-hold` is for registry services only and can be taken back.
     reason: Reason,
+    /// Since when the key is not to be trusted, ISO 8601, if it is known.
+    #[serde(default)]
+    invalid_since: Option<String>,
 }
 
 /// Revoke a certificate: out of force at once, on a new list at once.
@@ -204,9 +208,43 @@ async fn revoke(
 ) -> Result<axum::Json<RevokedView>, Problem> {
     caller.must(Action::RevokeCertificate)?;
     let known = serial.parse::<Serial>().map_err(|_| Problem::not_found("certificate", &serial))?;
+    let since = wanted.invalid_since.map(|text| {
+        let moment = text.parse::<jiff::Timestamp>();
+        moment
+            .map(|t| t.as_second())
+            .map_err(|_| Problem::malformed(format!("{text:?} is not an ISO 8601 time")))
+    });
     // A compromised key does not wait for the clock.
-    let revoked = app.issuer.revoke(known, wanted.reason, &caller.0, now(&app).ok()).await?;
+    let at = now(&app).ok();
+    let revoked = app.issuer.revoke_since(known, wanted.reason, since.transpose()?, &caller.0, at).await?;
     Ok(axum::Json(RevokedView::new(&revoked)))
+}
+
+/// Agree to take a certificate from hold. The second officer's agreement puts it back in force.
+#[utoipa::path(
+    post, path = "/v1/certificates/{serial}/release", tag = "certificates",
+    params(("serial" = String, Path, description = "40 hex digits")),
+    responses(
+        (status = 200, description = "Back in force", body = RevokedView),
+        (status = 202, description = "Kept; another officer must agree", body = CertificateView),
+        (status = 404, description = "Unknown", body = Document, content_type = "application/problem+json"),
+        (status = 409, description = "Not on hold", body = Document, content_type = "application/problem+json"),
+    )
+)]
+async fn release(
+    State(app): State<App>,
+    caller: Caller,
+    Path(serial): Path<String>,
+) -> Result<Response, Problem> {
+    caller.must(Action::RevokeCertificate)?;
+    let known = serial.parse::<Serial>().map_err(|_| Problem::not_found("certificate", &serial))?;
+    Ok(match app.issuer.release(known, &caller.0, now(&app)?).await? {
+        Some(released) => axum::Json(RevokedView::new(&released)).into_response(),
+        None => {
+            let record = app.issuer.certificate(known).await?;
+            (StatusCode::ACCEPTED, axum::Json(CertificateView::new(&record))).into_response()
+        }
+    })
 }
 
 /// List the certificate requests the caller may see, newest first.
@@ -285,35 +323,43 @@ fn no_such(what: &str, file: &str) -> Problem {
     Problem::new(404, "not-found", detail, "Take the URL from the certificate's own extensions.")
 }
 
-/// `/crl/{key label}.crl`: the newest list, DER (RFC 5280, RFC 2585 section 3).
+/// `/crl/{key label}.crl` and `/crl/{key label}-delta.crl`: the newest list, DER (RFC 5280, RFC 2585 section 3).
 async fn revocation_list(
     State(app): State<App>,
     Path(file): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let list = file.strip_suffix(".crl").and_then(|label| app.issuer.list(label));
+    let name = file.strip_suffix(".crl").unwrap_or_default();
+    let delta = name.strip_suffix("-delta");
+    let list = app.issuer.list(delta.unwrap_or(name));
     let list = list.ok_or_else(|| no_such("revocation list", &file))?;
-    let tag = format!("\"{}-{}\"", list.number, Digest::of(&list.der));
+    let der = match delta {
+        Some(_) => list.delta.as_ref().map(|d| &d.der).ok_or_else(|| no_such("delta list", &file))?,
+        None => &list.der,
+    };
+    let tag = format!("\"{}-{}\"", list.number, Digest::of(der));
     let same = headers.get_all(IF_NONE_MATCH).iter().any(|v| v.as_bytes() == tag.as_bytes());
     let mut response = if same {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        ([(CONTENT_TYPE, "application/pkix-crl")], list.der.clone()).into_response()
+        ([(CONTENT_TYPE, "application/pkix-crl")], der.clone()).into_response()
     };
     dated(response.headers_mut(), &list, &tag);
     Ok(response)
 }
 
+/// `Tue, 24 Nov 2026 20:56:29 GMT` (RFC 9110 section 5.6.7).
+pub(super) fn http_date(seconds: i64) -> Option<String> {
+    let stamp = jiff::Timestamp::from_second(seconds).ok()?;
+    jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&stamp).ok()
+}
+
 fn dated(headers: &mut HeaderMap, list: &RevocationList, tag: &str) {
-    let date = |seconds| {
-        let stamp = jiff::Timestamp::from_second(seconds).ok()?;
-        jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&stamp).ok()
-    };
     // A revocation is published before nextUpdate, so caches ask again after five minutes.
     let fields = [
         (ETAG, Some(tag.to_owned())),
-        (LAST_MODIFIED, date(list.this_update)),
-        (EXPIRES, date(list.next_update)),
+        (LAST_MODIFIED, http_date(list.this_update)),
+        (EXPIRES, http_date(list.next_update)),
         (CACHE_CONTROL, Some("max-age=300".to_owned())),
     ];
     for (name, value) in fields {

@@ -8,7 +8,7 @@ use super::problem::Problem;
 use crate::access::Role;
 use crate::certificate::draft::{Draft, iso8601};
 use crate::certificate::{
-    CertificateError, CertificateRecord, Reason, RequestRecord, Revoked, pem, pem_chain,
+    CertificateError, CertificateRecord, EnrolmentError, Reason, RequestRecord, Revoked, pem, pem_chain,
 };
 use crate::digest::Digest;
 use crate::institution::{Agreement, Clause, Environment};
@@ -268,6 +268,24 @@ impl From<CertificateError> for Problem {
             }
             E::ReasonNeeded => {
                 Self::new(400, "reason-needed", text, "Give the reason; the applicant will read it.")
+            }
+            E::HoldNotAllowed(_) => {
+                Self::new(409, "hold-not-allowed", text, "Revoke it for another reason, which is final.")
+            }
+            E::Enrolment(EnrolmentError::BadCredential) => {
+                const ACTION: &str = "Use the credential that an officer gave for this certificate.";
+                Self::new(401, "bad-credential", text, ACTION)
+            }
+            E::Enrolment(_) => {
+                Self::new(403, "not-allowed-to-enrol", text, "Ask an officer for a new credential.")
+            }
+            E::NotTheHolder(_) => {
+                const ACTION: &str = "Sign exactly the text of the statement with the certificate's own key.";
+                Self::new(403, "not-the-holder", text, ACTION)
+            }
+            E::NotOnHold(_) => Self::new(409, "not-on-hold", text, "Ask for a new certificate instead."),
+            E::InvaliditySpan(_) => {
+                Self::new(400, "invalidity-span", text, "Correct the moment, or leave it out.")
             }
             E::RevokedAlready { .. } => Self::new(409, "revoked-already", text, "Nothing is left to do."),
             E::Infrastructure(_) | E::BootstrapOver => {

@@ -49,8 +49,22 @@ pub async fn anonymous(State(app): State<App>, request: Request, next: Next) -> 
     let answer =
         match app.front.public().enter(Digest::of(address.unwrap_or_default().as_bytes()), Instant::now()) {
             Ok(_place) => within(DEADLINE, request, next, false).await,
+            // Clients of OCSP read nothing but an OCSPResponse with status 200.
+            Err(_) if request.uri().path().starts_with(super::ocsp::PATH) => super::ocsp::later(),
             Err(problem) => problem.into_response(),
         };
+    visit.end(answer).await
+}
+
+/// The gate of the enrolment listener: a budget for each address; what is begun is finished.
+pub async fn enrolling(State(app): State<App>, request: Request, next: Next) -> Response {
+    let visit = Visit::begin(&app.front, &request);
+    let address = request.extensions().get::<Peer>().map(|peer| peer.address.ip().to_canonical().to_string());
+    let budget = Digest::of(address.unwrap_or_default().as_bytes());
+    let answer = match app.front.public().enter(budget, Instant::now()) {
+        Ok(_place) => within(DEADLINE, request, next, true).await,
+        Err(problem) => problem.into_response(),
+    };
     visit.end(answer).await
 }
 

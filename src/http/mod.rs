@@ -8,8 +8,11 @@ pub mod body;
 pub mod caller;
 pub mod certificate;
 pub mod certificate_view;
+pub mod compromise;
 pub mod document;
+pub mod enrolment;
 pub mod entries;
+pub mod est;
 pub mod front;
 pub mod gate;
 pub mod identifier;
@@ -18,17 +21,20 @@ pub mod journal;
 pub mod limit;
 pub mod listen;
 pub mod moment;
+pub mod ocsp;
 pub mod outflow;
 pub mod overview;
 pub mod pace;
 pub mod problem;
 pub mod public;
 pub mod quarantine;
+pub mod renewal;
 pub mod status;
 pub mod tenure;
 pub mod tiles;
 pub mod timestamp;
 pub mod tls;
+pub mod twin;
 pub mod version;
 pub mod witness;
 
@@ -117,9 +123,11 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/journals/{journal}/statements", &[ReadJournal, CloseJournal]),
     route("POST", "/v1/identifiers", &[TakeIdentifiers]),
     route("GET", "/v1/journals/{journal}/tile/{*tile}", &[ReadJournal]),
+    route("GET", "/v1/journals/{journal}/twin", &[ReadJournal]),
     route("GET", "/v1/checkpoint", &[]),
     route("GET", "/v1/consistency", &[]),
     route("GET", "/v1/keys/journal-head", &[]),
+    route("POST", "/v1/renewals", &[ReadJournal]),
     route("GET", "/v1/quarantine", &[SettleJournals]),
     route("POST", "/v1/quarantine/gap", &[SettleJournals]),
     route("GET", "/v1/institutions", &[ManageInstitutions, ReadCertificates]),
@@ -128,9 +136,11 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/v1/certificates", &[RequestCertificate]),
     route("GET", "/v1/certificates/{serial}", &[ReadCertificates]),
     route("POST", "/v1/certificates/{serial}/revocation", &[RevokeCertificate]),
+    route("POST", "/v1/certificates/{serial}/release", &[RevokeCertificate]),
     route("GET", "/v1/certificate-requests", &[ReadCertificates]),
     route("GET", "/v1/certificate-requests/{id}", &[ReadCertificates]),
     route("POST", "/v1/certificate-requests/{id}/decision", &[AgreeToCertificate]),
+    route("POST", "/v1/enrolments", &[RequestCertificate]),
     route("GET", "/v1/clock", &[ReadStatus]),
     route("GET", "/v1/hsm", &[ReadStatus]),
     route("GET", "/v1/status", &[ReadStatus]),
@@ -147,6 +157,11 @@ pub const PLAIN: &[&str] = &[
     "/j/{journal}/tile/{*tile}",
     "/crl/{file}",
     "/ca/{file}",
+    "/compromised",
+    "/ocsp",
+    "/.well-known/est/{operation}",
+    "/.well-known/est/{label}/{operation}",
+    "/ocsp/{*request}",
     "/metrics",
     "/status",
 ];
@@ -159,9 +174,12 @@ fn api_routes() -> OpenApiRouter<App> {
         .merge(identifier::routes())
         .merge(moment::routes())
         .merge(tiles::routes())
+        .merge(twin::routes())
+        .merge(renewal::routes())
         .merge(quarantine::routes())
         .merge(institution::routes())
         .merge(certificate::routes())
+        .merge(enrolment::routes())
         .merge(status::routes())
 }
 
@@ -173,6 +191,8 @@ fn public_routes() -> Router<App> {
         .merge(tiles::public_routes())
         .route("/v1/openapi.json", get(status::openapi))
         .merge(certificate::public_routes())
+        .merge(ocsp::public_routes())
+        .merge(compromise::public_routes())
 }
 
 #[derive(OpenApi)]
@@ -203,6 +223,12 @@ pub fn api(app: App) -> (Router, utoipa::openapi::OpenApi) {
 pub fn public(app: App) -> Router {
     let router = public_routes().fallback(unknown_route).method_not_allowed_fallback(wrong_method);
     router.layer(from_fn_with_state(app.clone(), gate::anonymous)).with_state(app)
+}
+
+/// The enrolment listener's router: EST. A client certificate is looked at where one is needed.
+pub fn enrolling(app: App) -> Router {
+    let router = est::routes().fallback(unknown_route);
+    router.layer(from_fn_with_state(app.clone(), gate::enrolling)).with_state(app)
 }
 
 /// The metrics listener's router.

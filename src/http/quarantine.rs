@@ -182,10 +182,21 @@ fn statement<'a>(
         why: Why::Gap,
         size: found.size,
         root: found.root,
-        given_up: found.heads().map(GivenUp::from).collect(),
+        given_up: given_up(found),
         description,
         agreed_by: counted.map(by).collect(),
     }
+}
+
+/// Each head once, from whichever sources.
+fn given_up(found: &Quarantine) -> Vec<GivenUp> {
+    let mut heads: Vec<GivenUp> = Vec::new();
+    for head in found.heads() {
+        if !heads.iter().any(|known| (known.size, known.root) == (head.size, head.root)) {
+            heads.push(GivenUp::from(head));
+        }
+    }
+    heads
 }
 
 fn no_quarantine() -> Problem {

@@ -45,7 +45,16 @@ impl Tls {
         let chain = certificates(chain).map_err(pem("the server's certificate"))?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(pem("the server's key"))?;
         let anchors = certificates(anchors).map_err(pem("the list of trust anchors"))?;
-        Ok(Self(TlsAcceptor::from(Arc::new(config(chain, key, anchors)?))))
+        Ok(Self(TlsAcceptor::from(Arc::new(config(chain, key, anchors, true)?))))
+    }
+
+    /// The same for who has no client certificate yet: one that is shown must be valid, none is taken, too.
+    pub fn welcoming(chain: &[u8], key: &[u8], anchors: &[u8]) -> Result<Self, TlsError> {
+        let pem = |what| move |source| TlsError::Pem { what, source };
+        let chain = certificates(chain).map_err(pem("the server's certificate"))?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(pem("the server's key"))?;
+        let anchors = certificates(anchors).map_err(pem("the list of trust anchors"))?;
+        Ok(Self(TlsAcceptor::from(Arc::new(config(chain, key, anchors, false)?))))
     }
 
     /// The handshake; whoever has no valid certificate of ours does not get past it. A refusal hands the
@@ -66,6 +75,7 @@ fn config(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     anchors: Vec<CertificateDer<'static>>,
+    demanded: bool,
 ) -> Result<ServerConfig, TlsError> {
     let unfit = |e: &dyn std::fmt::Display| TlsError::Anchors(e.to_string());
     let mut roots = RootCertStore::empty();
@@ -73,9 +83,9 @@ fn config(
         roots.add(anchor).map_err(|e| unfit(&e))?;
     }
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-        .build()
-        .map_err(|e| unfit(&e))?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+    let verifier = if demanded { verifier } else { verifier.allow_unauthenticated() };
+    let verifier = verifier.build().map_err(|e| unfit(&e))?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_client_cert_verifier(verifier)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::canonical::head_text;
 use super::disk::Disk;
+use super::entry::EntryKind;
 use super::index::{Ids, Runs};
 use super::log;
 use super::recover::opened;
@@ -14,6 +15,7 @@ use super::snapshot::{JournalState, Position, Snapshot, TreeState};
 use super::snapshots::{index_dir, snapshot_path};
 use super::state::{Batch, Journal, Seal, Shared};
 use super::stream;
+use super::tenure::Change;
 use super::tiles::Tree;
 use super::tree::{CompactRange, leaf_hash};
 use crate::digest::Digest;
@@ -106,6 +108,11 @@ fn journal(
     let last = state.batches.tail.last().ok_or_else(|| format!("{} has no batch", state.name))?;
     if last.end() != state.tree.size {
         return Err(format!("the tree of {} has another size than its batches", state.name));
+    }
+    let ended = (last.kind == EntryKind::Freeze as u16).then_some(last.first);
+    let said = state.changes.last().filter(|change| matches!(change, Change::Frozen(_))).map(Change::seq);
+    if said != ended {
+        return Err(format!("the end of {} is not that of its entries", state.name));
     }
     let tree = grow(&journal.tree, &state.tree)?;
     head_holds(shared, &journal, last, &tree)?;

@@ -88,8 +88,8 @@ pub struct Snapshot {
     pub unsealed: Vec<(u64, Digest)>,
     /// All seals, oldest first.
     pub seals: Shelved<SealState>,
-    /// Sizes and roots of signed heads that gap records gave up.
-    pub abandoned: Vec<(u64, Digest)>,
+    /// Sizes and roots, where known, of signed heads that gap records gave up.
+    pub abandoned: Vec<(u64, Option<Digest>)>,
     /// Journals by number.
     pub journals: Vec<JournalState>,
     /// Bytes of the file of pages that the lists above rely on.
@@ -116,7 +116,9 @@ impl Snapshot {
         out.long(self.sealed);
         out.pairs(&self.unsealed);
         out.shelved(&self.seals);
-        out.pairs(&self.abandoned);
+        // No text has the hash of zeros, which stands for an unknown one.
+        let abandoned = self.abandoned.iter().map(|(size, root)| (*size, root.unwrap_or_default()));
+        out.pairs(&abandoned.collect::<Vec<_>>());
         out.long(self.journals.len() as u64);
         for journal in &self.journals {
             out.journal(journal);
@@ -172,7 +174,7 @@ impl Snapshot {
             sealed: input.long()?,
             unsealed: input.many(40, In::pair)?,
             seals: input.shelved()?,
-            abandoned: input.many(40, In::pair)?,
+            abandoned: input.many(40, In::given_up)?,
             journals: input.many(56, In::journal)?,
             pages_end: input.long()?,
             runs: input.many(40, In::pair)?,
@@ -265,6 +267,10 @@ impl In<'_> {
     }
     fn pair(&mut self) -> Option<(u64, Digest)> {
         Some((self.long()?, self.digest()?))
+    }
+    fn given_up(&mut self) -> Option<(u64, Option<Digest>)> {
+        let (size, root) = self.pair()?;
+        Some((size, Some(root).filter(|root| *root != Digest::default())))
     }
     fn text(&mut self) -> Option<String> {
         let length = usize::try_from(self.long()?).ok()?;

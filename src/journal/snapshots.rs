@@ -39,7 +39,7 @@ pub struct Cut {
     /// States not sealed.
     pub unsealed: Vec<(u64, Digest)>,
     /// Heads given up.
-    pub abandoned: Vec<(u64, Digest)>,
+    pub abandoned: Vec<(u64, Option<Digest>)>,
 }
 
 /// The snapshot's path in a journal directory.

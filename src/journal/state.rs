@@ -233,7 +233,7 @@ pub struct Shared {
     pub epoch: AtomicU64,
     quarantine: RwLock<Option<Arc<Quarantine>>>,
     /// Heads that gap records gave up: known, and no contradiction any more.
-    abandoned: RwLock<BTreeSet<(u64, Digest)>>,
+    abandoned: RwLock<BTreeSet<(u64, Option<Digest>)>>,
 }
 
 /// Counters behind [`JournalStats`].
@@ -400,7 +400,8 @@ impl Shared {
 
     /// Begins the quarantine if the log does not hold one of these heads. What is doubted already stays so.
     pub fn compare(&self, known: &Known) -> Result<(), JournalError> {
-        let mut doubts = known.unreadable.clone();
+        let mut doubts = known.doubts.clone();
+        doubts.retain(|doubt| !matches!(doubt, Doubt::Disputed { known, .. } if self.given_up(known)));
         for head in &known.heads {
             doubts.extend(self.doubt(head)?);
         }
@@ -419,25 +420,32 @@ impl Shared {
     }
 
     fn doubt(&self, known: &KnownHead) -> Result<Option<Doubt>, JournalError> {
-        let abandoned = self.abandoned.read().unwrap_or_else(PoisonError::into_inner);
-        if abandoned.contains(&(known.size, known.root)) {
+        if self.given_up(known) {
             return Ok(None);
         }
         let ours = self.root.size();
         if known.size > ours {
             return Ok(Some(Doubt::Ahead { known: known.clone(), ours }));
         }
+        let Some(root) = known.root else { return Ok(None) };
         let ours = self.root.root(known.size)?;
-        Ok((ours != known.root).then(|| Doubt::Differs { known: known.clone(), ours }))
+        Ok((ours != root).then(|| Doubt::Differs { known: known.clone(), ours }))
+    }
+
+    /// Whether a gap record gave the head up; a size without a root is any head of that size.
+    fn given_up(&self, known: &KnownHead) -> bool {
+        let abandoned = self.abandoned.read().unwrap_or_else(PoisonError::into_inner);
+        let of_size = |(size, _): &&(u64, Option<Digest>)| *size == known.size;
+        abandoned.iter().filter(of_size).any(|(_, root)| known.root.is_none() || *root == known.root)
     }
 
     /// A durable gap record gave these heads up.
-    pub fn abandon(&self, heads: impl IntoIterator<Item = (u64, Digest)>) {
+    pub fn abandon(&self, heads: impl IntoIterator<Item = (u64, Option<Digest>)>) {
         self.abandoned.write().unwrap_or_else(PoisonError::into_inner).extend(heads);
     }
 
     /// The heads given up so far.
-    pub fn abandoned(&self) -> Vec<(u64, Digest)> {
+    pub fn abandoned(&self) -> Vec<(u64, Option<Digest>)> {
         self.abandoned.read().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
     }
 

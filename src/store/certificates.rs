@@ -90,17 +90,27 @@ impl Store {
         .await
     }
 
-    /// Revokes a certificate and its identity; `false` if it is revoked already or unknown.
+    /// Revokes a certificate and its identity; `false` if it is revoked already or unknown. From hold it
+    /// can go to another reason, with the moment of the hold.
     pub async fn revoke(&self, serial: Serial, revocation: Revocation) -> Result<bool, StoreError> {
         self.run(move |connection| {
             let serial = serial.as_bytes().as_slice();
             let transaction = connection.transaction()?;
             let revoked = transaction.execute(
-                "UPDATE certificates SET revoked_at = ?2, revoked_for = ?3, revoked_by = ?4
-                 WHERE serial = ?1 AND revoked_at IS NULL",
-                params![serial, revocation.time, revocation.reason.as_str(), revocation.by],
+                "UPDATE certificates SET revoked_at = coalesce(revoked_at, ?2), revoked_for = ?3, revoked_by = ?4,
+                                         invalid_since = ?5
+                 WHERE serial = ?1
+                   AND (revoked_at IS NULL OR (revoked_for = 'certificate-hold' AND ?3 <> 'certificate-hold'))",
+                params![
+                    serial,
+                    revocation.time,
+                    revocation.reason.as_str(),
+                    revocation.by,
+                    revocation.invalid_since
+                ],
             )?;
             transaction.execute("UPDATE identities SET revoked = 1 WHERE serial = ?1", [serial])?;
+            transaction.execute("DELETE FROM release_agreements WHERE serial = ?1", [serial])?;
             transaction.commit()?;
             Ok(revoked == 1)
         })
@@ -156,8 +166,8 @@ fn insert(connection: &Connection, record: &CertificateRecord) -> Result<(), Sto
     let revocation = record.revocation.as_ref();
     connection.execute(
         "INSERT INTO certificates (serial, issuer, der, institution, environment, role, name, key_hash,
-                                   not_before, not_after, revoked_at, revoked_for, revoked_by)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                                   not_before, not_after, revoked_at, revoked_for, revoked_by, invalid_since)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         params![
             record.serial.as_bytes().as_slice(),
             record.issuer,
@@ -171,7 +181,8 @@ fn insert(connection: &Connection, record: &CertificateRecord) -> Result<(), Sto
             record.not_after,
             revocation.map(|r| r.time),
             revocation.map(|r| r.reason.as_str()),
-            revocation.map(|r| r.by.as_str())
+            revocation.map(|r| r.by.as_str()),
+            revocation.and_then(|r| r.invalid_since)
         ],
     )?;
     Ok(())
@@ -219,7 +230,7 @@ fn identities(connection: &Connection) -> Result<Vec<IdentityRecord>, StoreError
     })
 }
 
-fn read(row: &Row<'_>) -> Result<CertificateRecord, StoreError> {
+pub(super) fn read(row: &Row<'_>) -> Result<CertificateRecord, StoreError> {
     let optional = |column: &str| row.get::<_, Option<String>>(column);
     Ok(CertificateRecord {
         serial: checked("serial", Serial::try_from(&row.get::<_, Vec<u8>>("serial")?[..]))?,
@@ -243,5 +254,10 @@ fn read(row: &Row<'_>) -> Result<CertificateRecord, StoreError> {
 fn revocation(row: &Row<'_>) -> Result<Option<Revocation>, StoreError> {
     let Some(time) = row.get::<_, Option<i64>>("revoked_at")? else { return Ok(None) };
     let reason = word("revoked_for", &row.get::<_, String>("revoked_for")?, Reason::from_word)?;
-    Ok(Some(Revocation { time, reason, by: row.get("revoked_by")? }))
+    Ok(Some(Revocation {
+        time,
+        reason,
+        by: row.get("revoked_by")?,
+        invalid_since: row.get("invalid_since")?,
+    }))
 }

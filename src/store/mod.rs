@@ -4,9 +4,12 @@
 //! it is reported. A caller that goes away does not stop a write that has begun.
 
 mod certificates;
+mod enrolments;
+mod holds;
 mod institutions;
 mod lists;
 mod requests;
+mod serials;
 mod sqlite;
 
 use std::path::Path;
@@ -15,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 
 pub use certificates::{IdentityRecord, KeyUse};
+pub use enrolments::EnrolmentRecord;
 pub use requests::Decided;
 
 /// Why the store did not do what was asked.

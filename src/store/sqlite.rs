@@ -8,7 +8,8 @@ use super::StoreError;
 use crate::digest::Digest;
 
 /// Each step is applied once, in order; `PRAGMA user_version` counts them. Never edit a step that was released.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 3] = [
+    "
     CREATE TABLE institutions (
         id TEXT PRIMARY KEY, organisation TEXT NOT NULL, country TEXT NOT NULL,
         organisation_identifier TEXT, domain TEXT NOT NULL UNIQUE
@@ -45,7 +46,10 @@ const MIGRATIONS: [&str; 1] = ["
         next_update INTEGER NOT NULL, entries INTEGER NOT NULL, der BLOB,
         PRIMARY KEY (issuer, number)
     ) STRICT;
-"];
+",
+    super::holds::TABLES,
+    super::enrolments::TABLES,
+];
 
 const VERSION: u32 = MIGRATIONS.len() as u32;
 
@@ -145,6 +149,6 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("store.sqlite");
         open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
-        assert!(matches!(open(&path), Err(StoreError::Newer { found: 99, known: 1 })));
+        assert!(matches!(open(&path), Err(StoreError::Newer { found: 99, known: VERSION })));
     }
 }

@@ -4,7 +4,9 @@
 use const_oid::AssociatedOid;
 use der::Decode;
 use x509_cert::crl::{CertificateList, RevokedCert};
+use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::CrlReason;
+use x509_cert::ext::pkix::crl::IssuingDistributionPoint;
 use x509_cert::time::Time;
 
 use super::chain::{Certificate, ChainError};
@@ -123,7 +125,8 @@ impl<'a> List<'a> {
         let issuer = certificate.x509.tbs_certificate().issuer();
         let algorithm = &self.parsed.signature_algorithm;
         let Some(signature) = self.parsed.signature.as_bytes() else { return false };
-        let whole = !list.crl_extensions.iter().flatten().any(|extension| extension.critical);
+        let narrow = |e: &Extension| e.critical && !names_its_place_only(e);
+        let whole = !list.crl_extensions.iter().flatten().any(narrow);
         let signed = |by: &Certificate<'_>| {
             by.x509.tbs_certificate().subject() == issuer && by.verifies(&algorithm.oid, self.tbs, signature)
         };
@@ -135,6 +138,22 @@ impl<'a> List<'a> {
         let listed = self.parsed.tbs_cert_list.revoked_certificates.as_deref().unwrap_or_default();
         listed.iter().find(|entry| entry.serial_number == *serial)
     }
+}
+
+/// An issuingDistributionPoint (RFC 5280 section 5.2.5) without a flag: the list is about everything.
+fn names_its_place_only(extension: &Extension) -> bool {
+    const OID: const_oid::ObjectIdentifier = const_oid::ObjectIdentifier::new_unwrap("2.5.29.28");
+    let place = IssuingDistributionPoint::from_der(extension.extn_value.as_bytes());
+    extension.extn_id == OID
+        && place.is_ok_and(|p| {
+            let flags = [
+                p.only_contains_user_certs,
+                p.only_contains_ca_certs,
+                p.indirect_crl,
+                p.only_contains_attribute_certs,
+            ];
+            p.only_some_reasons.is_none() && !flags.contains(&true)
+        })
 }
 
 /// Why this revocation makes a token of `at` worthless, if it does.

@@ -54,12 +54,15 @@ pub struct Office {
     pub dir: tempfile::TempDir,
 }
 
-const LABELS: [(&str, KeyPurpose); 5] = [
+const LABELS: [(&str, KeyPurpose); 8] = [
     ("root-ca", KeyPurpose::RootCa),
     ("ca-test", KeyPurpose::IssuingCa),
     ("ca-integration", KeyPurpose::IssuingCa),
     ("ca-production", KeyPurpose::IssuingCa),
     ("tsu-1", KeyPurpose::Timestamp),
+    ("ocsp-test", KeyPurpose::OcspResponder),
+    ("ocsp-integration", KeyPurpose::OcspResponder),
+    ("ocsp-production", KeyPurpose::OcspResponder),
 ];
 
 pub fn label(text: &str) -> KeyLabel {
@@ -100,6 +103,7 @@ impl Office {
         let record = recorder(history.clone(), journal_works.clone());
         let parts = parts(dir.path(), &keys, &directory, record, &root, &cas);
         let issuer = Issuer::open(parts).unwrap();
+        issuer.renew_responders(at(now)).await.unwrap();
         let office = Self { issuer, keys, directory, root, history, device, journal_works, cas, dir };
         for (name, organisation) in [("operator", "Operator"), ("agency", "Agency"), ("court", "Court")] {
             let domain = format!("{name}.example");

@@ -13,7 +13,7 @@ use pechat::clock::system::Machine;
 use pechat::clock::{Clock, ClockState, HandSet};
 use pechat::digest::{Digest, hex};
 use pechat::institution::InstitutionId;
-use pechat::journal::known::Known;
+use pechat::journal::known::{Held, Known};
 use pechat::journal::receipt::RangeReceipt;
 use pechat::journal::verify::{RangeFacts, Trust, verify_range, verify_receipt};
 use pechat::journal::{JournalError, JournalName, Journals, Parts, RequestId, StampFn, Submission, Tuning};
@@ -46,7 +46,7 @@ impl World {
         Self::with(HandSet::on(machine, Duration::from_millis(2)))
     }
 
-    fn with((hand, clock): (HandSet, Clock)) -> World {
+    pub fn with((hand, clock): (HandSet, Clock)) -> World {
         World {
             hand,
             clock,
@@ -139,6 +139,17 @@ impl World {
         known: Known,
     ) -> Result<Journals, JournalError> {
         Journals::open_knowing(self.parts(dir, SEGMENT), tuning, known).await
+    }
+
+    /// Opens and asks for heads known from elsewhere once the log is recovered.
+    #[allow(dead_code)] // so is this
+    pub async fn open_asking(
+        &self,
+        dir: &Path,
+        ask: impl FnOnce(&Held<'_>) -> Known + Send + 'static,
+    ) -> Result<Journals, JournalError> {
+        let tuning = Tuning { low_water_bytes: Some(0), ..Tuning::default() };
+        Journals::open_asking(self.parts(dir, SEGMENT), tuning, ask).await
     }
 
     async fn open_all(

@@ -54,7 +54,7 @@ impl Copies {
         for head in heads {
             known.add("a witness", Ok((*head).to_owned()), SITE, &self.world.spki());
         }
-        assert!(known.unreadable.is_empty(), "{:?}", known.unreadable);
+        assert!(known.doubts.is_empty(), "{:?}", known.doubts);
         known
     }
 

@@ -3,6 +3,7 @@
 use pechat::institution::InstitutionId;
 use pechat::journal::control::Ordered;
 use pechat::journal::epoch::AgreedBy;
+use pechat::journal::tenure::Change;
 
 use super::*;
 
@@ -47,5 +48,31 @@ async fn a_start_from_a_snapshot_knows_the_owner_and_the_freeze() {
         assert!(matches!(refused, JournalError::Frozen { seq: 102, .. }), "{refused}");
         let again = journals.seal(&name, submissions(0..100), None).await.unwrap();
         assert_eq!(again[0].first, 2, "receipts are still given");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_forgot_the_end_or_tells_other_owners_is_not_believed() {
+    let forgetting: [fn(&mut Vec<Change>); 4] =
+        [|all| drop(all.pop()), |all| all.clear(), |all| all.reverse(), |all| drop(all.remove(0))];
+    for (number, forget) in forgetting.into_iter().enumerate() {
+        let (world, dir, name) = (World::new(), tempfile::tempdir().unwrap(), name("land"));
+        let journals = world.open_tuned(dir.path(), tuning()).await.unwrap();
+        land(&journals).await;
+        let ministry = InstitutionId::try_from("ministry".to_owned()).unwrap();
+        journals.control(&name, order(&institution(), Some(&ministry))).await.unwrap();
+        journals.control(&name, order(&ministry, Some(&institution()))).await.unwrap();
+        journals.control(&name, order(&institution(), None)).await.unwrap();
+        let frozen = journals.tenure(&name).unwrap();
+        drop(journals);
+        let path = snapshot(dir.path());
+        let mut kept = Snapshot::decode(&fs::read(&path).unwrap()).unwrap();
+        let of_land = kept.journals.iter_mut().find(|journal| journal.name == "land").unwrap();
+        assert_eq!(of_land.changes.len(), 3);
+        forget(&mut of_land.changes);
+        fs::write(&path, kept.encode()).unwrap();
+        let journals = world.open_tuned(dir.path(), tuning()).await.unwrap();
+        assert!(journals.stats().replayed_bytes > 0, "case {number}: the whole log is replayed");
+        assert_eq!(journals.tenure(&name).unwrap(), frozen, "case {number}");
     }
 }

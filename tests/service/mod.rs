@@ -65,12 +65,13 @@ pub struct Service {
     _dir: tempfile::TempDir,
 }
 
-const LABELS: [(&str, KeyPurpose); 5] = [
+const LABELS: [(&str, KeyPurpose); 6] = [
     ("root-ca", KeyPurpose::RootCa),
     ("ca-production", KeyPurpose::IssuingCa),
     ("tsu-1", KeyPurpose::Timestamp),
     ("journal-head", KeyPurpose::JournalHead),
     ("canary", KeyPurpose::Canary),
+    ("ocsp-production", KeyPurpose::OcspResponder),
 ];
 
 impl Service {

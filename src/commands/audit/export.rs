@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::addresses::{origin_and_path, published_at};
 use super::archive;
 use super::folder::{
-    self, CHECKPOINT, CONSISTENCY, EXPORT, HEAD, HEAD_KEY, RECEIPT, ROOT, digest_of, statement_name,
+    self, CHECKPOINT, CONSISTENCY, EXPORT, HEAD, HEAD_KEY, RECEIPT, ROOT, digest_of, statement_name, twin,
 };
 use super::manifest::{MANIFEST, Manifest, is_plain};
 use super::trust::{Pins, TrustArgs};
@@ -92,6 +92,13 @@ pub fn run_for(args: &ExportArgs, purpose: Purpose) -> Result<Verdict, String> {
     Ok(if only_key { Verdict::Passed } else { report.verdict() })
 }
 
+/// The answer of `/v1/journals/{journal}/twin`.
+#[derive(Deserialize)]
+struct TwinRoot {
+    statement: String,
+    receipt: String,
+}
+
 /// A control entry as the appliance answers it.
 #[derive(Deserialize)]
 struct Stated {
@@ -113,6 +120,8 @@ impl Maker<'_> {
     fn make(&self, journal: &str, pins: &Pins) -> Result<Vec<String>, String> {
         let api = Connection::open(self.settings).map_err(|e| e.to_string())?;
         let base = format!("/v1/journals/{journal}");
+        // Before the export, so that this holds at least the entries that the root covers.
+        self.twin(&api, &base)?;
         let path = self.dir.join(EXPORT);
         let mut file = File::create_new(&path).map_err(|e| at(&path, e))?;
         api.download(&format!("{base}/export"), &mut file).map_err(|e| e.to_string())?;
@@ -135,6 +144,19 @@ impl Maker<'_> {
         }
         self.manifest()?;
         Ok(notes)
+    }
+
+    /// The newest SHA3-256 root, if one is stated yet.
+    fn twin(&self, api: &Connection, base: &str) -> Result<(), String> {
+        let path = format!("{base}/twin");
+        let reply = api.get(&path).map_err(|e| e.to_string())?;
+        if reply.status == 404 {
+            return Ok(());
+        }
+        let body = reply.success(&path).map_err(|e| e.to_string())?.body;
+        let root: TwinRoot = serde_json::from_slice(&body).map_err(|e| format!("{path}: {e}"))?;
+        self.write(twin::STATEMENT, root.statement.as_bytes())?;
+        self.write(twin::RECEIPT, root.receipt.as_bytes())
     }
 
     /// The newest head and root checkpoint, asked for after the export so that they continue it.

@@ -1,5 +1,7 @@
 //! The folder of `pechat audit export`, verified from nothing but itself and the auditor's own keys.
 
+pub mod twin;
+
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
@@ -17,6 +19,7 @@ use crate::journal::checkpoint::{Checkpoint, open_note};
 use crate::journal::entry::{Entry, EntryKind};
 use crate::journal::receipt::{HeadProof, parse_single};
 use crate::journal::tenure::Statement;
+use crate::journal::twin::Twin;
 use crate::journal::verify::{
     ExportFacts, verify_checkpoint, verify_continuation, verify_head, verify_receipt,
 };
@@ -126,13 +129,21 @@ impl<'p> Folder<'p> {
         let mut sealed = None;
         let mut controls = Vec::new();
         let seq = receipt.as_ref().map(|(entry, _)| entry.seq);
-        let facts = export(&self.dir.join(EXPORT), &self.trusted, |entry, _| {
-            if Some(entry.seq) == seq {
-                sealed = Some(*entry);
-            }
-            if [EntryKind::Freeze as u16, EntryKind::HandOver as u16].contains(&entry.kind) {
-                controls.push(*entry);
-            }
+        let path = self.dir.join(EXPORT);
+        let (facts, twin) = std::thread::scope(|scope| {
+            let twin = scope.spawn(|| self.twin());
+            let facts = export(&path, &self.trusted, |entry, _| {
+                if Some(entry.seq) == seq {
+                    sealed = Some(*entry);
+                }
+                if [EntryKind::Freeze as u16, EntryKind::HandOver as u16].contains(&entry.kind) {
+                    controls.push(*entry);
+                }
+            });
+            (
+                facts,
+                twin.join().unwrap_or_else(|_| Err(Fault::indeterminate("the SHA3-256 tree ended early"))),
+            )
         });
         let facts = facts.map_err(|fault| fault.of(EXPORT))?;
         report.lines.extend(lines(&facts));
@@ -146,6 +157,14 @@ impl<'p> Folder<'p> {
         self.statements(&facts, &controls, report)?;
         self.head(&facts, report)?;
         self.checkpoint(&facts)?;
+        report.lines.push(match twin? {
+            None => "no SHA3-256 root yet; an export made later holds one".into(),
+            Some(held) => {
+                self.same_log(twin::RECEIPT, &held.checkpoint, &facts)?;
+                let Twin { size, twin, .. } = held.twin;
+                format!("SHA3-256 root of its first {size} entries, sealed in own.twins: {twin}")
+            }
+        });
         self.revocation(report)
     }
 

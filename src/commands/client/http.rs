@@ -121,6 +121,18 @@ impl Connection {
         Self::build(url, ca, None)
     }
 
+    /// A connection without TLS, for what anybody may ask of the plain listener.
+    pub fn plain(url: &str) -> Connection {
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .proxy(None)
+            .timeout_global(Some(Duration::from_secs(60)))
+            .build()
+            .new_agent();
+        Connection { agent, base: url.trim_end_matches('/').to_owned() }
+    }
+
     fn build(url: &str, ca: &Path, client: Option<ClientCert>) -> Result<Connection, RequestError> {
         let roots = certificates(ca)?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

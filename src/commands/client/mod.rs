@@ -1,5 +1,6 @@
 //! `pechat client`: a register's side. Stamps files, seals records line by line, verifies both.
 
+pub mod compromised;
 pub mod evidence;
 pub mod http;
 pub mod identifier;
@@ -52,6 +53,8 @@ enum ClientCommand {
         after_help = "Example: pechat client hand-over --journal land --to ministry --description 'Order 18 of 2026-11-24'"
     )]
     HandOver(order::HandOverArgs),
+    /// Have a certificate revoked at once by its own key's signature, because the key is compromised
+    Compromised(compromised::CompromisedArgs),
     /// Check a sealed or stamped file against plan, receipts and keys; needs no connection
     Verify(verify::VerifyArgs),
 }
@@ -185,6 +188,7 @@ fn execute(args: &ClientArgs) -> Result<(), ClientError> {
         ClientCommand::HandOver(a) => {
             order::hand_over(a, &settings::load(config)?).map(|said| println!("{said}"))
         }
+        ClientCommand::Compromised(a) => compromised::compromised(a).map(|said| println!("{said}")),
         ClientCommand::Verify(a) => {
             verify::verify(a, settings::offline(config)?).map(|said| println!("{said}"))
         }
