@@ -101,7 +101,8 @@ pub struct Snapshot {
 impl Snapshot {
     /// The file's bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Out(MAGIC.to_vec());
+        let mut out = Out(Vec::with_capacity(self.about()));
+        out.0.extend_from_slice(MAGIC);
         let Position { log_id, epoch, number, previous, last } = &self.position;
         out.0.extend_from_slice(log_id);
         out.text(&self.site);
@@ -127,6 +128,20 @@ impl Snapshot {
         let hash = Digest::of(&out.0);
         out.digest(&hash);
         out.0
+    }
+
+    /// Bytes it will have, roughly: growing a buffer of tens of megabytes step by step would leave twice
+    /// as much behind.
+    fn about(&self) -> usize {
+        let tree = |tree: &TreeState| 32 * tree.edges.iter().map(Vec::len).sum::<usize>();
+        let places = |pages: usize, tail: usize| 96 * pages + 56 * tail;
+        let journal = |journal: &JournalState| {
+            let batches = places(journal.batches.pages.len(), journal.batches.tail.len());
+            512 + journal.charter.len() + tree(&journal.tree) + batches
+        };
+        let seals = places(self.seals.pages.len(), self.seals.tail.len());
+        let pairs = 40 * (self.unsealed.len() + self.abandoned.len() + self.runs.len());
+        512 + tree(&self.root) + seals + pairs + self.journals.iter().map(journal).sum::<usize>()
     }
 
     /// Whether every page lies in the part of the file it relies on.

@@ -214,10 +214,8 @@ impl Schedule {
     /// A snapshot that was written to its end survives whatever follows, faults at this start and rot aside.
     fn taken_up(&mut self, journals: &Stepwise, rotten: bool) -> Result<(), String> {
         self.outcome.resumed += u64::from(journals.resumed());
-        if self.snapshot_owed && !journals.resumed() {
-            if self.disk.faults() == 0 && !rotten {
-                return Err("no snapshot was taken up, though one was written to its end".into());
-            }
+        if self.snapshot_owed && !journals.resumed() && self.disk.faults() == 0 && !rotten {
+            return Err("no snapshot was taken up, though one was written to its end".into());
         }
         Ok(())
     }

@@ -11,5 +11,5 @@ fuzz_target!(|data: &[u8]| {
     let mut known = Known::default();
     let text = String::from_utf8(data.to_vec()).map_err(|e| e.to_string());
     known.add("anywhere", text, "seal.example.gov", &[]);
-    assert_eq!(known.heads.len() + known.unreadable.len(), 1);
+    assert_eq!(known.heads.len() + known.doubts.len(), 1);
 });
