@@ -248,6 +248,7 @@ fn key_error(failure: Failure) -> KeyError {
         FailureClass::Refused | FailureClass::UnknownKey | FailureClass::NotAllowed => {
             KeyError::Refused(failure.text)
         }
+        FailureClass::WrongSignature => KeyError::WrongSignature(failure.text),
         FailureClass::TokenLost => KeyError::Down(failure.text),
         FailureClass::Busy => KeyError::Busy,
     }

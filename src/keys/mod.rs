@@ -189,8 +189,8 @@ impl Keys {
         let raw = tokio::time::timeout(self.0.deadline, answer)
             .await
             .map_err(|_| KeyError::Deadline(self.0.deadline))?
-            .map_err(|_| KeyError::Down("the signer ended before it answered".into()))??;
-        check.release(key, &digest, &raw)
+            .map_err(|_| KeyError::Down("the signer ended before it answered".into()))?;
+        check.release(key, &digest, raw)
     }
 
     /// SubjectPublicKeyInfo DER of a pinned key.
@@ -253,10 +253,21 @@ impl Check {
 
     /// The only place that makes a [`Signature`]. A key that failed once is never believed again: a damaged
     /// key file answers CKR_OK and a wrong value.
-    fn release(&self, key: &KeyLabel, digest: &[u8; 32], raw: &[u8; 64]) -> Result<Signature, KeyError> {
+    fn release(
+        &self,
+        key: &KeyLabel,
+        digest: &[u8; 32],
+        answer: Result<[u8; 64], KeyError>,
+    ) -> Result<Signature, KeyError> {
+        let raw = match answer {
+            Ok(raw) => Some(raw),
+            // Of a wrong length, so that there was nothing to send.
+            Err(KeyError::WrongSignature(_)) => None,
+            Err(other) => return Err(other),
+        };
         self.refuse_frozen(key)?;
-        if self.public.verifies(digest, raw) {
-            return Ok(Signature(public::der_of_raw(raw)));
+        if let Some(raw) = raw.filter(|raw| self.public.verifies(digest, raw)) {
+            return Ok(Signature(public::der_of_raw(&raw)));
         }
         self.frozen.store(true, Ordering::Release);
         tracing::error!(

@@ -181,7 +181,7 @@ impl Supervisor {
 
     // A failed canary needs no action here: a lost HSM token ends the signer, a wrong signature freezes the key.
     fn judge(&self, key: &KeyLabel, digest: &[u8; 32], outcome: Result<[u8; 64], KeyError>) {
-        let judged = outcome.and_then(|raw| self.checks.of(key)?.release(key, digest, &raw));
+        let judged = self.checks.of(key).and_then(|check| check.release(key, digest, outcome));
         if let Err(e) = judged {
             tracing::warn!(key = key.as_str(), error = %e, "the health probe failed");
         }
@@ -317,10 +317,10 @@ async fn prove(link: &mut Link, checks: &Checks, first: bool) -> Result<(), Lost
     while link.waiting() > 0 {
         for probed in link.pump().await.map_err(lost)? {
             let check = checks.of(&probed.key).map_err(|e| Lost::new(e.to_string()))?;
-            let raw = probed.outcome.map_err(|e| Lost::new(e.to_string()))?;
-            check
-                .release(&probed.key, &probed.digest, &raw)
-                .map_err(|e| Lost { reason: e.to_string(), final_: first })?;
+            check.release(&probed.key, &probed.digest, probed.outcome).map_err(|e| {
+                let final_ = first && matches!(e, KeyError::WrongSignature(_));
+                Lost { reason: e.to_string(), final_ }
+            })?;
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use super::KeyLabel;
 use codec::{Reader, frame};
 
 /// Version of this protocol; both ends must speak the same one.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Most jobs, and most answers, in one frame.
 pub const MAX_BATCH: usize = 1024;
 /// Most bytes of a frame after its length field: a full batch of the longest failures does not fit, a full batch
@@ -164,6 +164,8 @@ pub enum FailureClass {
     Busy = 4,
     /// The signer was not started for a ceremony, or the label is taken.
     NotAllowed = 5,
+    /// The HSM said that it signed and gave something else than a signature: the key is not to be believed again.
+    WrongSignature = 6,
 }
 
 /// Bytes that are not this protocol.

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11};
 use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
-use cryptoki::session::{Session, UserType};
+use cryptoki::session::{Session, SessionState, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 
@@ -85,6 +85,9 @@ pub enum HsmError {
     /// CKR_OK and something else than 64 bytes.
     #[error("the HSM gave a signature of {0} bytes instead of 64")]
     SignatureLength(usize),
+    /// The token forgot the login, and the PIN is not at hand a second time.
+    #[error("the HSM token needs a new login: {0}")]
+    NoPin(String),
     /// The operating system gave no random bytes for a key id.
     #[error("the system gives no random bytes")]
     NoRandomness,
@@ -103,8 +106,14 @@ pub enum HsmError {
 /// What to do after a failed call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallClass {
-    /// A handle died: open a session, find the key again, compare its public key, try once more.
+    /// A handle died before the digest was handed over: open a session, log in if need be, find the key again,
+    /// compare its public key, try once more.
     StaleHandle,
+    /// A handle died within the signature, which may have been made: the session is replaced, the request fails.
+    /// A second signature over the same digest could be a second certificate.
+    Uncertain,
+    /// CKR_OK and no signature: the key is not to be believed again.
+    WrongSignature,
     /// This request is wrong for this key; nothing else is.
     Request,
     /// Anything else, known or not: the module is in an unknown state.
@@ -116,6 +125,7 @@ impl HsmError {
     pub fn class(&self) -> CallClass {
         match self {
             Self::Call { class, .. } => *class,
+            Self::SignatureLength(_) => CallClass::WrongSignature,
             _ => CallClass::Fatal,
         }
     }
@@ -124,7 +134,7 @@ impl HsmError {
     pub fn exit_status(&self) -> i32 {
         match self {
             Self::PinRefused(_) => wire::EXIT_PIN_REFUSED,
-            Self::TokenMissing(_) | Self::Call { .. } => wire::EXIT_UNAVAILABLE,
+            Self::TokenMissing(_) | Self::Call { .. } | Self::NoPin(_) => wire::EXIT_UNAVAILABLE,
             _ => wire::EXIT_CONFIGURATION,
         }
     }
@@ -140,7 +150,17 @@ impl From<Error> for HsmError {
             RvError::SessionHandleInvalid
             | RvError::SessionClosed
             | RvError::ObjectHandleInvalid
-            | RvError::KeyHandleInvalid => CallClass::StaleHandle,
+            | RvError::KeyHandleInvalid
+            | RvError::UserNotLoggedIn
+                if matches!(call, Function::Sign) =>
+            {
+                CallClass::Uncertain
+            }
+            RvError::SessionHandleInvalid
+            | RvError::SessionClosed
+            | RvError::ObjectHandleInvalid
+            | RvError::KeyHandleInvalid
+            | RvError::UserNotLoggedIn => CallClass::StaleHandle,
             RvError::DataInvalid
             | RvError::DataLenRange
             | RvError::KeyFunctionNotPermitted
@@ -235,6 +255,25 @@ impl Token {
         open(&self.module, self.slot, self.writable).map(TokenSession)
     }
 
+    /// Logs in again if the token forgot the login, or lost the keeper session with it: once, with the PIN that
+    /// `pin` gives. Does nothing while somebody is logged in. Several threads may ask at once.
+    pub fn login_again(&self, pin: impl FnOnce() -> Result<Pin, HsmError>) -> Result<(), HsmError> {
+        let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = match keeper.get_session_info() {
+            Ok(info) => info.session_state(),
+            Err(_) => {
+                let fresh = open(&self.module, self.slot, self.writable)?;
+                // Its number may be another session's by now, so it is not closed.
+                std::mem::forget(std::mem::replace(&mut *keeper, fresh));
+                keeper.get_session_info()?.session_state()
+            }
+        };
+        if matches!(state, SessionState::RoUser | SessionState::RwUser) {
+            return Ok(());
+        }
+        keeper.login(UserType::User, Some(&AuthPin::new(pin()?.expose().into()))).map_err(login_error)
+    }
+
     /// Makes a P-256 key pair in the keeper session. See [`KeyMade`]. Only a `modifiable` key can be copied into
     /// a session (PKCS#11 has no finer word for it): its label can then be changed, its protection cannot.
     pub fn generate(&self, label: &str, id: [u8; 16], modifiable: bool) -> Result<KeyMade, HsmError> {
@@ -258,6 +297,14 @@ pub struct KeyHandle(ObjectHandle);
 pub struct TokenSession(Session);
 
 impl TokenSession {
+    /// Ends the session; one that is dead is let go without a call, since its number may be another's by now.
+    pub fn close(self) {
+        match self.0.get_session_info() {
+            Ok(_) => drop(self.0),
+            Err(_) => std::mem::forget(self.0),
+        }
+    }
+
     /// CKM_ECDSA over exactly 32 bytes, since tokens sign any length without complaint; 64 bytes `r || s`.
     pub fn sign(&self, key: KeyHandle, digest: &[u8; 32]) -> Result<[u8; 64], HsmError> {
         let raw = self.0.sign(&Mechanism::Ecdsa, key.0, digest)?;
@@ -433,20 +480,28 @@ mod tests {
 
     #[test]
     fn only_dead_handles_are_retried_and_unknown_codes_are_fatal() {
-        use cryptoki::context::Function;
-        let class = |code| HsmError::from(Error::Pkcs11(code, Function::Sign)).class();
+        let class = |code| HsmError::from(Error::Pkcs11(code, Function::SignInit)).class();
         assert_eq!(class(RvError::SessionHandleInvalid), CallClass::StaleHandle);
         assert_eq!(class(RvError::KeyHandleInvalid), CallClass::StaleHandle);
         assert_eq!(class(RvError::KeyFunctionNotPermitted), CallClass::Request);
-        for fatal in [RvError::GeneralError, RvError::DeviceRemoved, RvError::UserNotLoggedIn] {
+        assert_eq!(class(RvError::UserNotLoggedIn), CallClass::StaleHandle);
+        for fatal in [RvError::GeneralError, RvError::DeviceRemoved, RvError::OperationActive] {
             assert_eq!(class(fatal), CallClass::Fatal);
         }
         assert_eq!(HsmError::from(Error::NotSupported).class(), CallClass::Fatal);
     }
 
     #[test]
+    fn a_handle_that_dies_within_a_signature_is_not_tried_again() {
+        let class = |code| HsmError::from(Error::Pkcs11(code, Function::Sign)).class();
+        for code in [RvError::SessionHandleInvalid, RvError::ObjectHandleInvalid, RvError::UserNotLoggedIn] {
+            assert_eq!(class(code), CallClass::Uncertain);
+        }
+        assert_eq!(HsmError::SignatureLength(63).class(), CallClass::WrongSignature);
+    }
+
+    #[test]
     fn a_refused_pin_is_told_from_an_absent_token() {
-        use cryptoki::context::Function;
         let refused = |code| login_error(Error::Pkcs11(code, Function::Login)).exit_status();
         assert_eq!(refused(RvError::PinIncorrect), wire::EXIT_PIN_REFUSED);
         assert_eq!(refused(RvError::PinLocked), wire::EXIT_PIN_REFUSED);

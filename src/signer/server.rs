@@ -85,7 +85,7 @@ pub fn run(setup: Setup) -> Result<(), SignerError> {
     let keys = wanted(pinned.as_ref())?;
     let hello = hello(pinned.as_ref(), &keys, setup.ceremony);
     let (limit, workers, copies) = (setup.call_limit, setup.workers, setup.session_copies);
-    let pool = Pool::start(token.clone(), keys, watchdog.clone(), limit, workers, copies)?;
+    let pool = Pool::start(token.clone(), keys, watchdog.clone(), limit, workers, copies, setup.pin.clone())?;
     // 3. Only now is there somebody to talk to.
     let listener = listen(&setup.socket, setup.peer_uid.is_some())?;
     let desk = Arc::new(Desk { hello, pool, token, watchdog, setup });

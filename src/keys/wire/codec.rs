@@ -172,6 +172,7 @@ impl<'a> Reader<'a> {
             3 => FailureClass::TokenLost,
             4 => FailureClass::Busy,
             5 => FailureClass::NotAllowed,
+            6 => FailureClass::WrongSignature,
             _ => return Err(WireError::Field("failure class")),
         };
         let length = usize::from(self.u16()?);
