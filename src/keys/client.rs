@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
+use super::inventory::Inventory;
 use super::link::Link;
 use super::process::SignerProcess;
 use super::supervisor::{Supervisor, reach};
@@ -96,6 +97,7 @@ pub(super) struct Shared {
     last_error: Mutex<Option<String>>,
     pub(super) stop: Notify,
     pub(super) ended: watch::Sender<bool>,
+    pub(super) inventory: watch::Sender<Option<Inventory>>,
 }
 
 impl Shared {
@@ -108,6 +110,7 @@ impl Shared {
             last_error: Mutex::new(None),
             stop: Notify::new(),
             ended: watch::Sender::new(false),
+            inventory: watch::Sender::new(None),
         }
     }
 
@@ -139,6 +142,11 @@ impl SignerControl {
     /// How often the signer was started, or connected to, again.
     pub fn restarts(&self) -> u64 {
         self.0.restarts.load(Ordering::Acquire)
+    }
+
+    /// What the HSM looked like at the last look, a minute ago at most.
+    pub fn inventory(&self) -> Option<Inventory> {
+        self.0.inventory.borrow().clone()
     }
 
     /// Why signing last stopped, if it ever did.

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
+use super::inventory::Inventory;
 use super::wire::{self, Failure, FailureClass, Generated, Hello, Request, Response, SignJob, WireError};
 use super::{Job, KeyError, KeyLabel};
 
@@ -43,6 +44,8 @@ enum Waiter {
     Probe(KeyLabel, [u8; 32]),
     /// A sign of life.
     Ping,
+    /// The inventory, for whoever pumps.
+    Inventory,
 }
 
 /// A probe's answer.
@@ -63,6 +66,7 @@ pub(super) struct Link {
     first_id: u64,
     waiting: usize,
     progress: Instant,
+    reported: Option<Inventory>,
 }
 
 impl Link {
@@ -77,6 +81,7 @@ impl Link {
             first_id: 1,
             waiting: 0,
             progress: Instant::now(),
+            reported: None,
         })
     }
 
@@ -159,6 +164,16 @@ impl Link {
         self.first_id + self.waiters.len() as u64 - 1
     }
 
+    /// Asks for the inventory; [`Link::reported`] has it some time after a pump.
+    pub(super) fn ask_inventory(&mut self) {
+        Request::Inventory { id: self.expect(Waiter::Inventory) }.encode(&mut self.outbox);
+    }
+
+    /// The newest inventory, once.
+    pub(super) fn reported(&mut self) -> Option<Inventory> {
+        self.reported.take()
+    }
+
     /// How many answers are due.
     pub(super) fn waiting(&self) -> usize {
         self.waiting
@@ -207,11 +222,20 @@ impl Link {
                             // A caller that gave up meanwhile is no fault.
                             Waiter::Caller(reply) => drop(reply.send(outcome)),
                             Waiter::Probe(key, digest) => probed.push(Probed { key, digest, outcome }),
-                            Waiter::Ping => return Err(LinkError::Protocol("a signature for a ping".into())),
+                            Waiter::Ping | Waiter::Inventory => {
+                                return Err(LinkError::Protocol("a signature for a ping".into()));
+                            }
                         }
                     }
                 }
                 Response::Status(status) => drop(self.take(status.id)?),
+                Response::Inventory { id, outcome } => {
+                    drop(self.take(id)?);
+                    match outcome.map_err(|f| f.text).and_then(|text| read_inventory(&text)) {
+                        Ok(inventory) => self.reported = Some(inventory),
+                        Err(why) => tracing::warn!(why, "the signer gave no inventory of the HSM"),
+                    }
+                }
                 _ => return Err(LinkError::Protocol("an answer nobody asked for".into())),
             }
             self.inbox.advance(used);
@@ -241,6 +265,10 @@ impl Link {
             }
         }
     }
+}
+
+fn read_inventory(text: &str) -> Result<Inventory, String> {
+    serde_json::from_str(text).map_err(|e| e.to_string())
 }
 
 fn key_error(failure: Failure) -> KeyError {

@@ -34,6 +34,7 @@ const HELLO: u8 = 1;
 const SIGN: u8 = 2;
 const GENERATE: u8 = 3;
 const STATUS: u8 = 4;
+const INVENTORY: u8 = 5;
 const ANSWER: u8 = 0x80;
 
 /// What the front asks.
@@ -55,6 +56,11 @@ pub enum Request {
     },
     /// How it goes; also the sign of life while nothing is to be signed.
     Status {
+        /// Comes back in the answer.
+        id: u64,
+    },
+    /// Make, model, mechanisms and keys, read anew.
+    Inventory {
         /// Comes back in the answer.
         id: u64,
     },
@@ -87,6 +93,13 @@ pub enum Response {
     },
     /// Answer to [`Request::Status`].
     Status(Status),
+    /// Answer to [`Request::Inventory`]: JSON, see [`super::inventory::Inventory`].
+    Inventory {
+        /// Of the request.
+        id: u64,
+        /// The text, or why there is none.
+        outcome: Result<String, Failure>,
+    },
 }
 
 /// Who answers, and with which keys.
@@ -219,6 +232,7 @@ impl Request {
                 b.label(label);
             }),
             Self::Status { id } => frame(out, STATUS, |b| b.u64(*id)),
+            Self::Inventory { id } => frame(out, INVENTORY, |b| b.u64(*id)),
         }
     }
 
@@ -230,6 +244,7 @@ impl Request {
             SIGN => Self::Sign(reader.list(1, Reader::job)?),
             GENERATE => Self::Generate { id: reader.u64()?, label: reader.label()? },
             STATUS => Self::Status { id: reader.u64()? },
+            INVENTORY => Self::Inventory { id: reader.u64()? },
             kind => return Err(WireError::Kind(kind)),
         };
         reader.end().map(|()| request)
@@ -250,6 +265,10 @@ impl Response {
                 b.outcome(outcome, codec::Body::generated);
             }),
             Self::Status(status) => frame(out, ANSWER | STATUS, |b| b.status(status)),
+            Self::Inventory { id, outcome } => frame(out, ANSWER | INVENTORY, |b| {
+                b.u64(*id);
+                b.outcome(outcome, |b, text| b.text(text));
+            }),
         }
     }
 
@@ -259,6 +278,7 @@ impl Response {
         const SIGN_ANSWER: u8 = ANSWER | SIGN;
         const GENERATE_ANSWER: u8 = ANSWER | GENERATE;
         const STATUS_ANSWER: u8 = ANSWER | STATUS;
+        const INVENTORY_ANSWER: u8 = ANSWER | INVENTORY;
         let mut reader = Reader(payload);
         let response = match reader.u8()? {
             HELLO_ANSWER => Self::Hello(reader.hello()?),
@@ -267,6 +287,7 @@ impl Response {
                 Self::Generated { id: reader.u64()?, outcome: reader.outcome(Reader::generated)? }
             }
             STATUS_ANSWER => Self::Status(reader.status()?),
+            INVENTORY_ANSWER => Self::Inventory { id: reader.u64()?, outcome: reader.outcome(Reader::text)? },
             kind => return Err(WireError::Kind(kind)),
         };
         reader.end().map(|()| response)

@@ -1,5 +1,8 @@
 //! The HSM token through PKCS#11, and nothing above it: the only file that names `cryptoki`.
 
+mod inventory;
+pub mod probe;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -12,7 +15,10 @@ use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 
 use super::pin::Pin;
+use super::process;
 use crate::keys::{SPKI_BYTES, spki_of_point, wire};
+
+pub use inventory::ModuleFile;
 
 /// OID of secp256r1 as DER, the value of CKA_EC_PARAMS.
 const P256_OID: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
@@ -217,13 +223,18 @@ impl TokenFound {
     /// since the end of the last one would log everybody out.
     pub fn login(self, pin: &Pin, writable: bool) -> Result<Token, HsmError> {
         let keeper = open(&self.module, self.slot, writable)?;
-        keeper.login(UserType::User, Some(&AuthPin::new(pin.expose().into()))).map_err(login_error)?;
+        login(&keeper, pin)?;
         Ok(Token { module: self.module, slot: self.slot, writable, keeper: Mutex::new(keeper) })
     }
 }
 
 fn open(module: &Pkcs11, slot: Slot, writable: bool) -> Result<Session, HsmError> {
     Ok(if writable { module.open_rw_session(slot) } else { module.open_ro_session(slot) }?)
+}
+
+fn login(session: &Session, pin: &Pin) -> Result<(), HsmError> {
+    let pin = AuthPin::new(pin.expose().into());
+    process::whole_login(|| session.login(UserType::User, Some(&pin))).map_err(login_error)
 }
 
 fn login_error(error: Error) -> HsmError {
@@ -271,7 +282,7 @@ impl Token {
         if matches!(state, SessionState::RoUser | SessionState::RwUser) {
             return Ok(());
         }
-        keeper.login(UserType::User, Some(&AuthPin::new(pin()?.expose().into()))).map_err(login_error)
+        login(&keeper, &pin()?)
     }
 
     /// Makes a P-256 key pair in the keeper session. See [`KeyMade`]. Only a `modifiable` key can be copied into

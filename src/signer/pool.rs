@@ -110,6 +110,11 @@ impl Pool {
         jobs[room..].to_vec()
     }
 
+    /// The keys in the order of their numbers.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &WantedKey> {
+        self.keys.iter()
+    }
+
     /// Signatures made, jobs failed, jobs waiting.
     pub(super) fn counts(&self) -> (u64, u64, usize) {
         let waiting = self.queue.lock().unwrap_or_else(PoisonError::into_inner).jobs.len();

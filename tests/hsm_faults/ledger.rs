@@ -3,25 +3,22 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use pechat::digest::Digest;
+use pechat::keys::{KeyPurpose, PinnedKeys};
 
-/// Digests and how often each was signed with an answer of CKR_OK.
-pub fn signed(log: &Path) -> HashMap<String, usize> {
+/// CKA_ID of the key and digest, hex; how often the module behind was given them.
+pub fn signed(log: &Path) -> HashMap<(String, String), usize> {
     let text = std::fs::read_to_string(log).expect("the module's log");
-    let mut under_way = HashMap::new();
-    let mut signed = HashMap::new();
+    let (mut keys, mut signed) = (HashMap::new(), HashMap::new());
     for line in text.lines() {
         let words: Vec<_> = line.split(' ').collect();
-        let [_, process, "C_Sign", session, rest @ ..] = &words[..] else { continue };
-        match rest {
-            [data] if data.starts_with("data=") => {
-                under_way.insert((*process, *session), data.trim_start_matches("data=").to_owned());
+        // Whatever the caller was told afterwards: with the data in its hands the HSM signed, or may have.
+        match &words[..] {
+            [_, process, "C_SignInit", session, key] if key.starts_with("key=") => {
+                keys.insert((*process, *session), key.trim_start_matches("key=").to_owned());
             }
-            // Whatever the caller was told: with data before it, the module behind signed or may have.
-            ["->", ..] => {
-                if let Some(data) = under_way.remove(&(*process, *session)) {
-                    *signed.entry(data).or_default() += 1;
-                }
+            [_, process, "C_Sign", session, data] if data.starts_with("data=") => {
+                let key = keys.get(&(*process, *session)).expect("a key before the data").clone();
+                *signed.entry((key, data.trim_start_matches("data=").to_owned())).or_default() += 1;
             }
             _ => {}
         }
@@ -29,10 +26,14 @@ pub fn signed(log: &Path) -> HashMap<String, usize> {
     signed
 }
 
-/// Digests that reached the HSM more than once, readiness checks apart: those sign one text on purpose.
-pub fn twice(log: &Path) -> Vec<String> {
-    let readiness = Digest::of(b"pechat readiness").to_string();
-    let all = signed(log);
-    let twice = all.into_iter().filter(|(digest, count)| *count > 1 && *digest != readiness);
-    twice.map(|(digest, count)| format!("{digest} {count} times")).collect()
+/// Certificates, revocation lists and tokens that reached the HSM more than once. A head may: signed again it says
+/// the same again; so may the text of the readiness check.
+pub fn twice(log: &Path, keys: &Path) -> Vec<String> {
+    let pinned = PinnedKeys::load(keys).expect("the pinned keys");
+    let may = |id: &str| {
+        let key = pinned.keys.iter().find(|key| key.id == id).expect("a pinned key");
+        matches!(key.purpose, KeyPurpose::JournalHead | KeyPurpose::Canary)
+    };
+    let twice = signed(log).into_iter().filter(|((key, _), count)| *count > 1 && !may(key));
+    twice.map(|((key, digest), count)| format!("{digest} by {key}, {count} times")).collect()
 }

@@ -48,6 +48,8 @@ impl Rig {
             .replacen("workers = 1", &format!("workers = 2\ncall_timeout_ms = {CALL_LIMIT_MS}"), 1)
             .replacen("[hsm.env]", &format!("[hsm.env]\nFAULT_MODULE = {plan:?}"), 1);
         std::fs::write(appliance.config(), changed).expect("configuration");
+        // Another module than the pinned one would stop every key.
+        std::fs::remove_file(appliance.path("demo/data/hsm-inventory.json")).expect("the pinned inventory");
         let mut rig = Self {
             load: None,
             tally: Arc::default(),
@@ -193,7 +195,7 @@ impl Rig {
         let issued = tally.issued.lock().expect("certificates").clone();
         assert_eq!(distinct(&issued), issued.len(), "serial numbers of certificates");
         assert!(!issued.is_empty(), "certificates were issued");
-        let twice = ledger::twice(&self.log());
+        let twice = ledger::twice(&self.log(), &self.appliance.path("demo/data/keys.json"));
         assert!(twice.is_empty(), "the HSM signed twice: {twice:?}");
         let calls = ledger::signed(&self.log()).len();
         let pin = std::fs::read_to_string(self.appliance.path("demo/hsm/pin")).expect("the PIN");

@@ -14,6 +14,7 @@ fn requests() -> Vec<Request> {
         Request::Sign((0..MAX_BATCH as u64).map(job).collect()),
         Request::Generate { id: 9, label: label("tsu-1") },
         Request::Status { id: u64::MAX },
+        Request::Inventory { id: 7 },
     ]
 }
 
@@ -34,6 +35,8 @@ fn responses() -> Vec<Response> {
         Response::Generated { id: 1, outcome: Ok(made) },
         Response::Generated { id: 2, outcome: Err(failure(FailureClass::NotAllowed)) },
         Response::Status(Status { id: 1, signed: 2, failed: 3, queued: 4 }),
+        Response::Inventory { id: 7, outcome: Ok("{\"module\":\"ž\"}".into()) },
+        Response::Inventory { id: 8, outcome: Err(failure(FailureClass::WrongSignature)) },
     ]
 }
 

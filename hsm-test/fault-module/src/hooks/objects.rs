@@ -68,6 +68,10 @@ pub(crate) unsafe extern "C" fn sign_init(
     key: CK_OBJECT_HANDLE,
 ) -> CK_RV {
     with("C_SignInit", Some(session), |engine, picked| {
+        if picked.plan.log_data {
+            let id = id_of(engine, session, key).unwrap_or_default();
+            engine.log(&format!("C_SignInit session={session} key={}", hex(&id)));
+        }
         let other = find(picked, |action| (*action == Action::Signature(Kind::OtherKey)).then_some(()));
         let used = other.and_then(|()| other_key(engine, session, key)).unwrap_or(key);
         let Some(call) = engine.behind.C_SignInit else { return CKR_FUNCTION_NOT_SUPPORTED };
@@ -106,6 +110,10 @@ fn other_key(engine: &Engine, session: CK_SESSION_HANDLE, key: CK_OBJECT_HANDLE)
         .find(|o| id_of(engine, session, *o).is_some_and(|id| id != own))
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn id_of(engine: &Engine, session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE) -> Option<Vec<u8>> {
     let mut id = [0_u8; 64];
     let mut template =
@@ -142,8 +150,7 @@ pub(crate) unsafe extern "C" fn sign(
             false => unsafe { std::slice::from_raw_parts(data, data_length as usize) }.to_vec(),
         };
         if picked.plan.log_data && given.len() <= 64 {
-            let hex: String = given.iter().map(|byte| format!("{byte:02x}")).collect();
-            engine.log(&format!("C_Sign session={session} data={hex}"));
+            engine.log(&format!("C_Sign session={session} data={}", hex(&given)));
         }
         if let (Some(Kind::OtherData), Some(first)) = (kind, given.first_mut()) {
             *first ^= 1;
