@@ -29,7 +29,12 @@ pub struct SignerCommand {
     pub call_limit: Duration,
     /// Longest time from start to the first signature.
     pub start_limit: Duration,
+    /// How often the HSM is compared with its pinned inventory, besides at each start.
+    pub inventory_every: Duration,
 }
+
+/// See [`SignerCommand::inventory_every`].
+const INVENTORY: Duration = Duration::from_secs(60);
 
 impl SignerCommand {
     /// With the default limits: 5 s of silence (the signer ends itself after 4 s), 15 s to start.
@@ -41,6 +46,7 @@ impl SignerCommand {
             socket: socket.into(),
             call_limit: Duration::from_secs(5),
             start_limit: Duration::from_secs(15),
+            inventory_every: INVENTORY,
         }
     }
 }
@@ -73,6 +79,13 @@ impl How {
         match self {
             Self::Child(command) => command.call_limit,
             Self::Attach { call_limit, .. } => *call_limit,
+        }
+    }
+
+    pub(super) fn inventory_every(&self) -> Duration {
+        match self {
+            Self::Child(command) => command.inventory_every,
+            Self::Attach { .. } => INVENTORY,
         }
     }
 

@@ -17,8 +17,6 @@ use crate::digest::Digest;
 
 /// Between two attempts to connect to a signer that is starting.
 const CONNECT_PAUSE: Duration = Duration::from_millis(10);
-/// How often the HSM is compared with its pinned inventory, besides at the start of each signer.
-const INVENTORY: Duration = Duration::from_secs(60);
 /// Quiet for so long, the signer has to show that it still works.
 const IDLE: Duration = Duration::from_secs(1);
 /// First and longest pause before a restart, before jitter.
@@ -149,7 +147,8 @@ impl Supervisor {
         let mut tick = interval((limit / 8).clamp(Duration::from_millis(10), Duration::from_millis(250)));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(self.room);
-        let mut inventory = interval_at(Instant::now() + INVENTORY, INVENTORY);
+        let every = self.how.inventory_every();
+        let mut inventory = interval_at(Instant::now() + every, every);
         inventory.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let room = self.room.saturating_sub(link.waiting());

@@ -81,7 +81,7 @@ fn lengths_counts_labels_and_tags_out_of_range_are_refused() {
     assert_eq!(Response::decode(&[HELLO]), Err(WireError::Kind(HELLO)));
     let bad_label = [GENERATE, 0, 0, 0, 0, 0, 0, 0, 1, 2, b'A', b'!'];
     assert_eq!(Request::decode(&bad_label), Err(WireError::Field("label")));
-    let bad_class = [&[ANSWER | SIGN, 0, 1][..], &[0; 8], &[6]].concat();
+    let bad_class = [&[ANSWER | SIGN, 0, 1][..], &[0; 8], &[7]].concat();
     assert_eq!(Response::decode(&bad_class), Err(WireError::Field("failure class")));
     let long_text = [&[ANSWER | SIGN, 0, 1][..], &[0; 8], &[1, 2, 1]].concat();
     assert_eq!(Response::decode(&long_text), Err(WireError::Field("text length")));
