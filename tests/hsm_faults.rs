@@ -17,6 +17,7 @@ mod token_copy;
 
 use rig::Rig;
 use rows::{Row, Seen};
+use rustix::process::Signal;
 
 /// Schedules of random faults: `PECHAT_FAULT_SCHEDULES`, else 20.
 fn schedules() -> u64 {
@@ -31,8 +32,13 @@ fn every_named_fault_is_told_survived_and_costs_no_signature() {
     for row in &rows {
         run(&mut rig, row);
     }
+    rig.signal_signer(Signal::STOP);
+    rig.wait_for_refusal("signer-stopped", "did not answer");
+    println!("{:45} signing again after {:?}", "signer-stopped", rig.recover());
+    rig.signal_signer(Signal::KILL);
+    println!("{:45} signing again after {:?}", "signer-killed", rig.recover());
     let ledger = rig.finish();
-    println!("{} named faults; {ledger}", rows.len());
+    println!("{} named faults; {ledger}", rows.len() + 2);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `pechat hsm`: a look at an HSM before anything is configured.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::{Args, Subcommand};
@@ -100,8 +100,9 @@ fn text_of(seen: &SlotSeen) -> String {
     )
 }
 
-fn try_token(module: Module, args: &ProbeArgs, label: &str, pin_file: &PathBuf) -> Result<(), ServeError> {
-    let pin = PinSource::File(pin_file.clone()).open().and_then(OpenPin::read).map_err(during("PIN"))?;
+fn try_token(module: Module, args: &ProbeArgs, label: &str, pin_file: &Path) -> Result<(), ServeError> {
+    let pin =
+        PinSource::File(pin_file.to_path_buf()).open().and_then(OpenPin::read).map_err(during("PIN"))?;
     let found = module.token(label, args.token_serial.as_deref()).map_err(during("token"))?;
     let token = found.login(&pin, false).map_err(during("login"))?;
     println!("\nlogin   right");

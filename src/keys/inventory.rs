@@ -191,6 +191,9 @@ impl super::Checks {
 mod tests {
     use super::*;
 
+    /// What it is called, and how it comes about.
+    type Change<T> = (&'static str, fn(&mut T));
+
     fn inventory() -> Inventory {
         let token = TokenFacts {
             label: "t".into(),
@@ -219,7 +222,7 @@ mod tests {
     fn nothing_differs_from_itself_and_every_part_is_compared() {
         let pinned = inventory();
         assert_eq!(pinned.differences(&pinned), Differences::default());
-        let changes: [(&str, fn(&mut Inventory)); 6] = [
+        let changes: [Change<Inventory>; 6] = [
             ("the module is", |i| i.module = "/n.so".into()),
             ("the SHA-256 of the module", |i| i.module_sha256 = "01".into()),
             ("the module's library", |i| i.library = "lib 1.1".into()),
@@ -240,7 +243,7 @@ mod tests {
     #[test]
     fn a_changed_key_is_named_alone() {
         let pinned = inventory();
-        let changes: [(&str, fn(&mut KeyFacts)); 3] = [
+        let changes: [Change<KeyFacts>; 3] = [
             ("-Sensitive(true), +Sensitive(false)", |k| k.attributes[0] = "Sensitive(false)".into()),
             ("CKA_ID 09 instead of 02", |k| k.id = "09".into()),
             ("public key 99 instead of 0202", |k| k.spki_sha256 = "99".into()),

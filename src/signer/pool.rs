@@ -202,9 +202,12 @@ impl Pool {
             (HsmError::PinRefused(_), _) => Some(EXIT_PIN_REFUSED),
             (_, FailureClass::TokenLost) => Some(EXIT_TOKEN_LOST),
             // What state the session is in nobody knows: the next signature gets another one.
-            _ => self.renew(worker).err().map(|lost| match lost {
-                HsmError::PinRefused(_) => EXIT_PIN_REFUSED,
-                _ => EXIT_TOKEN_LOST,
+            _ => self.renew(worker).err().map(|lost| {
+                process::say(&format!("no other session after it: {lost}"));
+                match lost {
+                    HsmError::PinRefused(_) => EXIT_PIN_REFUSED,
+                    _ => EXIT_TOKEN_LOST,
+                }
             }),
         };
         (Err(failure), end)

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::Value;
 
-use super::appliance::{Appliance, wait_for};
+use super::appliance::{Appliance, kill, wait_for};
 use super::ledger;
 use super::load::{Load, Tally};
 use super::rows::Row;
@@ -133,6 +134,12 @@ impl Rig {
         wait_for(&format!("a frozen key during {name}"), || {
             self.hsm()["frozen"].as_array().is_some_and(|keys| !keys.is_empty())
         });
+    }
+
+    /// To the process that runs at the moment.
+    pub fn signal_signer(&self, signal: Signal) {
+        wait_for("a signer", || self.appliance.signer_pid().is_some());
+        kill(self.appliance.signer_pid().expect("a signer"), signal);
     }
 
     fn hsm(&self) -> Value {

@@ -144,11 +144,11 @@ pub(crate) unsafe extern "C" fn sign(
             Action::Signature(kind) => Some(*kind),
             _ => None,
         });
-        // SAFETY: the caller gave `data_length` bytes to read, or none.
-        let mut given = match data.is_null() {
-            true => Vec::new(),
-            false => unsafe { std::slice::from_raw_parts(data, data_length as usize) }.to_vec(),
-        };
+        let mut given = Vec::new();
+        if !data.is_null() {
+            // SAFETY: not null, and the caller gave `data_length` bytes to read.
+            given.extend_from_slice(unsafe { std::slice::from_raw_parts(data, data_length as usize) });
+        }
         if picked.plan.log_data && given.len() <= 64 {
             engine.log(&format!("C_Sign session={session} data={}", hex(&given)));
         }
