@@ -26,10 +26,11 @@ impl Place {
             println!("skipped: needs softhsm2");
             return None;
         };
-        let place = Self { dir: tempfile::tempdir().unwrap(), label, softhsm };
+        let place = Self { dir: tempfile::tempdir().expect("a directory"), label, softhsm };
         let mut options = std::fs::OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o600).open(place.path("pin")).unwrap();
-        std::io::Write::write_all(&mut file, b"test-pin\n").unwrap();
+        let mut file =
+            options.write(true).create_new(true).mode(0o600).open(place.path("pin")).expect("a PIN file");
+        std::io::Write::write_all(&mut file, b"test-pin\n").expect("a PIN file");
         let dir = place.path("softhsm");
         let pin = place.path("pin");
         let made = place.hsm_test(&["token", "--label", label], &[("--dir", &dir), ("--pin-file", &pin)]);
@@ -50,7 +51,7 @@ impl Place {
         for (option, path) in paths {
             command.arg(option).arg(path);
         }
-        let out = command.output().unwrap();
+        let out = command.output().expect("hsm-test");
         let text = String::from_utf8_lossy(&out.stdout) + String::from_utf8_lossy(&out.stderr);
         (out.status.success(), text.into_owned())
     }
@@ -63,10 +64,10 @@ impl Place {
 
     /// The same through the fault module.
     fn check_with(&self, fault: &str, numbers: &str, deadline: &str) -> (bool, String) {
-        let library = std::env::current_exe().unwrap().with_file_name("libfault_module.so");
+        let library = std::env::current_exe().expect("this test").with_file_name("libfault_module.so");
         assert!(library.exists(), "{} is built with the tests", library.display());
         let plan = format!("module = {:?}\n{fault}", self.softhsm);
-        std::fs::write(self.path("plan.toml"), plan).unwrap();
+        std::fs::write(self.path("plan.toml"), plan).expect("a plan");
         self.check(&library, &["--only", numbers, "--deadline", deadline])
     }
 }
@@ -76,7 +77,7 @@ fn line(text: &str, number: u8) -> (&str, &str) {
     let start = format!("{number:2} ");
     let line =
         text.lines().find_map(|line| line.strip_prefix(&start)).unwrap_or_else(|| panic!("{number}: {text}"));
-    line.split_once(' ').unwrap()
+    line.split_once(' ').expect("a word and a text")
 }
 
 #[test]

@@ -36,14 +36,14 @@ macro_rules! fault {
 /// Rows of `name, call, rest of the table`.
 macro_rules! rows {
     ($to:ident, $seen:expr, [$(($name:literal, $call:literal, $rest:literal)),* $(,)?]) => {
-        $($to.push(Row { name: $name, plan: fault!($name, $call, $rest), seen: $seen });)*
+        $to.extend([$(Row { name: $name, plan: fault!($name, $call, $rest), seen: $seen }),*]);
     };
 }
 
 /// The same, in the start of a signer.
 macro_rules! start_rows {
     ($to:ident, $(($name:literal, $call:literal, $rest:literal, $seen:expr)),* $(,)?) => {
-        $($to.push(Row { name: $name, plan: concat!(restart!(), fault!($name, $call, $rest)), seen: $seen });)*
+        $to.extend([$(Row { name: $name, plan: concat!(restart!(), fault!($name, $call, $rest)), seen: $seen }),*]);
     };
 }
 
