@@ -5,8 +5,8 @@
 //!
 //! **Why this crate may use `unsafe`.** A PKCS#11 module is a C library: its entry points take raw pointers from a
 //! stranger and hand them to another C library that is loaded at run time. Neither can be said in safe Rust. All
-//! of it stands in [`table`], [`hooks`] and [`behind`], each block with its reason; what decides and what changes
-//! signatures ([`plan`], [`engine`], [`tamper`]) is safe code. Nothing of the appliance links this crate.
+//! of it stands in `table`, `hooks` and `behind`, each block with its reason; what decides and what changes
+//! signatures ([`plan`], `engine`, [`tamper`]) is safe code. Nothing of the appliance links this crate.
 
 #![allow(
     unsafe_code,
