@@ -11,7 +11,8 @@ use serde::Deserialize;
 
 use crate::clock::{ClockConfig, ClockError};
 use crate::http::limit::Limits;
-use crate::witness::WitnessConfig;
+use crate::identifier::IdentifierSettings;
+use crate::witness::{HeadSource, WitnessConfig};
 
 /// Everything `pechat serve`, `signer`, `init`, `status` and `doctor` read.
 #[derive(Debug, Clone, Deserialize)]
@@ -35,6 +36,9 @@ pub struct Config {
     /// Segment sizes.
     #[serde(default)]
     pub journal: Journal,
+    /// Register numbers.
+    #[serde(default)]
+    pub identifiers: IdentifierSettings,
     /// Rates and caps.
     #[serde(default)]
     pub limits: Limits,
@@ -106,6 +110,9 @@ pub struct Hsm {
     /// Signatures waiting at most; one more is refused at once.
     #[serde(default = "queue")]
     pub queue: usize,
+    /// Seconds between writes of the newest signed head to a data object of the HSM token; 0: none is kept.
+    #[serde(default)]
+    pub keep_head_s: u64,
     /// Variables the module needs, for instance SOFTHSM2_CONF. Never a PIN.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
@@ -140,8 +147,12 @@ pub struct Journal {
     /// Where the newest signed head is published; `head` in the data directory unless set. Best on another
     /// disk: it must not be restored together with the journal.
     pub head_file: Option<PathBuf>,
-    /// Copies of that file elsewhere; read at start, never written.
-    pub known_heads: Vec<PathBuf>,
+    /// Copies of that file elsewhere, paths or addresses; read at start, never written.
+    pub known_heads: Vec<HeadSource>,
+    /// Sign published checkpoints with Ed25519, too (`pechat journal second-key` makes the key).
+    pub ed25519: bool,
+    /// Seconds between entries with SHA3-256 roots of the journals that grew.
+    pub twin_interval_s: u64,
 }
 
 impl Default for Journal {
@@ -152,6 +163,8 @@ impl Default for Journal {
             known_heads: Vec::new(),
             public_tiles: true,
             witness: Vec::new(),
+            ed25519: false,
+            twin_interval_s: 900,
         }
     }
 }
@@ -224,6 +237,7 @@ impl Config {
         );
         must((1..=64).contains(&self.hsm.workers), "hsm.workers: 1 to 64");
         must((100..=60_000).contains(&self.hsm.call_timeout_ms), "hsm.call_timeout_ms: 100 to 60000");
+        must(self.hsm.keep_head_s <= 86_400, "hsm.keep_head_s: 0 (none) to 86400");
         must((1..=65_536).contains(&self.hsm.queue), "hsm.queue: 1 to 65536");
         must(
             !self.hsm.env.keys().any(|k| k.to_ascii_uppercase().contains("PIN")),
@@ -233,9 +247,11 @@ impl Config {
             ((1 << 20)..=(4 << 30)).contains(&self.journal.segment_bytes),
             "journal.segment_bytes: 1048576 (1 MiB) to 4294967296 (4 GiB)",
         );
+        must((1..=86_400).contains(&self.journal.twin_interval_s), "journal.twin_interval_s: 1 to 86400");
         must(
-            self.journal.head_file.iter().chain(&self.journal.known_heads).all(|path| path.is_absolute()),
-            "journal.head_file and journal.known_heads: give absolute paths",
+            self.journal.head_file.iter().all(|path| path.is_absolute())
+                && self.journal.known_heads.iter().all(HeadSource::is_absolute),
+            "journal.head_file and journal.known_heads: give absolute paths (or http:// addresses for the latter)",
         );
         must(
             !self.head_file().starts_with(self.data("journal")),
@@ -250,6 +266,7 @@ impl Config {
         if let Err(ClockError::Config(clock)) = self.clock.check() {
             faults.extend(clock.into_iter().map(|fault| format!("clock: {fault}")));
         }
+        faults.extend(self.identifiers.faults().into_iter().map(|fault| format!("identifiers: {fault}")));
         faults
     }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use appliance::{Appliance, refused, run, write_records};
+use appliance::{Appliance, refused, run, wait_for, write_records};
 use pechat::digest::Digest;
 use pechat::journal::entry::ENTRY_BYTES;
 use pechat::journal::export::ExportHeader;
@@ -19,6 +19,7 @@ fn an_auditor_takes_journals_away_and_finds_every_tampering() {
     let desk = Desk::new();
     a_folder_passes_by_the_auditors_own_keys(&desk);
     a_folder_is_checked_by_strangers(&desk);
+    a_second_root_under_another_hash_is_checked(&desk);
     without_keys_nothing_is_passed(&desk);
     a_changed_export_is_named_by_entry_and_byte(&desk);
     a_changed_or_missing_file_is_named(&desk);
@@ -36,10 +37,21 @@ struct Desk {
 
 impl Desk {
     fn new() -> Desk {
-        let appliance = Appliance::start();
+        let mut appliance = Appliance::start();
+        let config = fs::read_to_string(appliance.config()).unwrap();
+        fs::write(appliance.config(), config + "\n[journal]\ntwin_interval_s = 1\n").unwrap();
+        appliance.kill_serve();
+        appliance.start_serve();
+        appliance.wait_until_ready();
         let records = appliance.path("records.jsonl");
         write_records(&records, RECORDS);
         run(&mut appliance.client(&["seal", "--journal", "land-register", records.to_str().unwrap()]));
+        let url = format!("{}/v1/journals/land-register/twin", appliance.env("PECHAT_URL"));
+        let size = format!("j/land-register\\\",\\\"size\\\":{}", RECORDS + 1);
+        wait_for("the SHA3-256 root", || {
+            let (status, body) = appliance.curl("PECHAT_AUDITOR_CERT", "PECHAT_AUDITOR_KEY", &[&url]);
+            status == 200 && String::from_utf8_lossy(&body).contains(&size)
+        });
         let folder = appliance.path("land");
         let desk = Desk { appliance, folder };
         let said = run(desk.audit(&["export", "--journal", "land-register", "--out"]).arg(&desk.folder));
@@ -140,6 +152,61 @@ fn a_folder_is_checked_by_strangers(desk: &Desk) {
         said.starts_with(&format!("PASSED: entry {RECORDS} of seal.example.gov/j/land-register")),
         "{said}"
     );
+}
+
+fn a_second_root_under_another_hash_is_checked(desk: &Desk) {
+    let statement = fs::read_to_string(desk.folder.join("twin.json")).unwrap();
+    let said: serde_json::Value = serde_json::from_str(&statement).unwrap();
+    let trees = said["trees"].as_array().unwrap();
+    let twin = trees.iter().find(|t| t["origin"] == "seal.example.gov/j/land-register").unwrap();
+    let notes = desk.verdict(&desk.folder)["notes"].to_string();
+    let root = twin["twin"].as_str().unwrap();
+    assert!(notes.contains(&format!("SHA3-256 root of its first {} entries", twin["size"])), "{notes}");
+    assert!(notes.contains(root), "{notes}");
+
+    // By Python alone: every link, both roots.
+    let python = |folder: &Path| {
+        let mut python = Command::new("python3");
+        python.args(["verify.py", "twin-receipt.txt", "--ca", "root.pem", "--head-key", "journal-head.pem"]);
+        python.args(["--statement", "twin.json", "--export", "journal.export"]).current_dir(folder);
+        python
+    };
+    let out = run(&mut python(&desk.folder));
+    assert!(out.contains(&format!("sha3_256 root of the first {} is {root}", twin["size"])), "{out}");
+
+    // A statement that was changed, cut off from its receipt or is about others, MANIFEST or not.
+    let flipped = statement.replacen(root, &"0".repeat(64), 1);
+    for (name, content, verdict, reason) in [
+        (
+            "twin.json",
+            Some(flipped.as_str()),
+            "FAILED",
+            "twin-receipt.txt: its entry is not that of twin.json",
+        ),
+        ("twin-receipt.txt", None, "INDETERMINATE", "nothing says that twin.json was sealed"),
+        (
+            "twin-receipt.txt",
+            Some("receipt.txt"),
+            "FAILED",
+            "statements are entries of seal.example.gov/j/own.twins",
+        ),
+    ] {
+        let altered = desk.copy("twin-altered");
+        match content {
+            None => fs::remove_file(altered.join(name)).unwrap(),
+            Some("receipt.txt") => drop(fs::copy(altered.join("receipt.txt"), altered.join(name)).unwrap()),
+            Some(text) => fs::write(altered.join(name), text).unwrap(),
+        }
+        sign_off(&altered);
+        let found = desk.verdict(&altered);
+        assert_eq!(found["verdict"], verdict, "{found}");
+        assert!(found["reason"].as_str().unwrap().contains(reason), "{found}");
+        if name == "twin.json" {
+            let (status, said) = outcome(&mut python(&altered));
+            assert!(status == Some(1) && said.contains("FAILED: the receipt is for digest"), "{said}");
+        }
+        fs::remove_dir_all(&altered).unwrap();
+    }
 }
 
 fn without_keys_nothing_is_passed(desk: &Desk) {

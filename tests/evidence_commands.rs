@@ -41,8 +41,10 @@ fn a_journal_is_exported_with_evidence_renewed_twice_and_every_tampering_is_name
     says(&run(&mut verify(&[])), &["PASSED  ", " files are what they were at "]);
     let first = fs::read(record(&folder, "journal.export")).unwrap();
 
-    says(&run(&mut evidence(&appliance, &["renew", dir])), &["PASSED  "]);
-    says(&run(&mut evidence(&appliance, &["renew", "--hash", "sha3-512", dir])), &["PASSED  "]);
+    let on_record = "the renewal is an entry of the appliance's own.events";
+    says(&run(&mut evidence(&appliance, &["renew", dir])), &["PASSED  ", on_record]);
+    says(&run(&mut evidence(&appliance, &["renew", "--hash", "sha3-512", dir])), &["PASSED  ", on_record]);
+    renewals_are_on_record(&appliance, &folder);
     let renewed = fs::read(record(&folder, "journal.export")).unwrap();
     assert!(renewed.len() > first.len() + 2000, "{} bytes, then {}", first.len(), renewed.len());
     let late = refused(&mut verify(&["--at", "2060-01-01"]));
@@ -62,6 +64,43 @@ fn a_journal_is_exported_with_evidence_renewed_twice_and_every_tampering_is_name
     fs::write(&list, &text).unwrap();
     says(&run(&mut verify(&["--json"])), &["\"verdict\":\"PASSED\""]);
     the_appliance_keeps_what_verifies_its_tokens(&appliance);
+}
+
+/// Each renewal names the records before and after, sealed in the appliance's own journal.
+fn renewals_are_on_record(appliance: &Appliance, folder: &Path) {
+    let verify = || evidence(appliance, &["verify", folder.to_str().unwrap()]);
+    let said = run(&mut verify());
+    says(&said, &["2 renewals on record in own.events\n"]);
+    assert!(!said.contains("GAP"), "{said}");
+    let path = |name: &str| folder.join("evidence").join(name);
+    let statement = fs::read_to_string(path("renewal-002.json")).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&statement).unwrap();
+    assert_eq!(value["event"], "evidence-renewal");
+    let renewal = &value["renewal"];
+    assert_eq!((&renewal["algorithm_before"], &renewal["algorithm"]), (&json!("sha512"), &json!("sha3-512")));
+    assert_eq!(renewal["origin"], "seal.example.gov/j/land-register");
+
+    // Changed: named. One left out: said, for the records prove themselves.
+    fs::write(path("renewal-002.json"), statement.replacen("sha512", "sha384", 1)).unwrap();
+    says(&refused(&mut verify()), &["FAILED  ", "renewal-002.json: "]);
+    fs::write(path("renewal-002.json"), &statement).unwrap();
+    let receipt = fs::read(path("renewal-001.receipt")).unwrap();
+    fs::copy(path("renewal-002.receipt"), path("renewal-001.receipt")).unwrap();
+    says(&refused(&mut verify()), &["FAILED  ", "renewal-001.json: its receipt is of something else"]);
+    fs::write(path("renewal-001.receipt"), receipt).unwrap();
+    let second = [path("renewal-002.json"), path("renewal-002.receipt")];
+    second.iter().for_each(|path| fs::rename(path, path.with_extension("kept")).unwrap());
+    says(
+        &run(&mut verify()),
+        &["PASSED  ", "GAP: the record of journal.export was renewed off the record since"],
+    );
+
+    // As a draft it can be reported later, and the same renewal is the same entry.
+    fs::write(path("renewal-002.draft"), renewal.to_string()).unwrap();
+    let said = run(&mut evidence(appliance, &["record", folder.to_str().unwrap()]));
+    says(&said, &["1 renewals were recorded"]);
+    assert_eq!(fs::read_to_string(path("renewal-002.json")).unwrap(), statement);
+    says(&run(&mut verify()), &["2 renewals on record in own.events\n"]);
 }
 
 /// A bundle under its own hash, which `own.events` names.

@@ -1,16 +1,27 @@
 //! Thirty years rehearsed: units expire and are replaced, ECDSA is broken, SHA-256 is
 //! retired, and an auditor of 2056 has nothing but the archive, the roots and the policy of his day.
 
+#[path = "journal/fixture.rs"]
+#[allow(dead_code, reason = "the renewals need a part of the fixture")]
+mod fixture;
 #[path = "evidence/tsa.rs"]
 mod tsa;
 
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
-use pechat::clock::UtcMicros;
+use pechat::clock::system::{Machine, MachineTime};
+use pechat::clock::{HandSet, UtcMicros};
+use pechat::digest::Digest;
 use pechat::evidence::policy::{Policy, day_start};
 use pechat::evidence::record::EvidenceRecord;
 use pechat::evidence::renew::{begin, renew_hashes, renew_timestamps};
+use pechat::evidence::renewal::{EVENT, Renewal, Statement};
 use pechat::evidence::verify::{Doubt, Verifier};
+use pechat::journal::verify::{Trust, verify_receipt};
+use pechat::journal::{Journals, OwnJournal, epoch};
 use pechat::timestamp::Hash;
 use tsa::Tsa;
 
@@ -46,10 +57,16 @@ const LIFE: [(usize, u32, Option<Hash>); 4] =
 impl World {
     /// The life without the renewals whose numbers are left out.
     fn live(&self, left_out: &[usize]) -> Vec<EvidenceRecord> {
+        self.states(left_out).pop().unwrap()
+    }
+
+    /// The records at first, and after each renewal.
+    fn states(&self, left_out: &[usize]) -> Vec<Vec<EvidenceRecord>> {
         let mut newest = 0;
         let mut records =
             begin(Hash::Sha256, &digests(Hash::Sha256), &mut |h, d| Ok(self.units[0].stamp(h, d, 20261124)))
                 .unwrap();
+        let mut states = vec![records.clone()];
         for (n, (unit, day, hash)) in LIFE.into_iter().enumerate() {
             if left_out.contains(&n) {
                 continue;
@@ -61,8 +78,9 @@ impl World {
                 Some(hash) => renew_hashes(&records, hash, &digests(hash), &lists, stamp).unwrap(),
             };
             newest = unit;
+            states.push(records.clone());
         }
-        records
+        states
     }
 
     fn verify(&self, record: &EvidenceRecord, file: &[u8], day: &str) -> Result<Vec<String>, Doubt> {
@@ -178,4 +196,110 @@ fn no_changed_byte_of_a_record_goes_unnoticed() {
     }
     assert!(EvidenceRecord::from_der(&[&record[..], &[0]].concat()).is_err());
     assert!(EvidenceRecord::from_der(&record[..record.len() - 1]).is_err());
+}
+
+/// A machine whose time is a day of the calendar, and a little later at each look.
+struct Calendar(AtomicI64);
+
+impl Machine for Calendar {
+    fn read(&self) -> MachineTime {
+        let now = self.0.fetch_add(1_000, Ordering::Relaxed);
+        MachineTime { realtime: now, monotonic: now, raw: now, window: 0 }
+    }
+    fn asleep(&self) -> i64 {
+        0
+    }
+    fn kernel_unsynchronised(&self) -> Option<bool> {
+        Some(false)
+    }
+}
+
+fn iso(day: u32) -> String {
+    format!("{}-{:02}-{:02}", day / 10_000, day / 100 % 100, day % 100)
+}
+
+/// What the appliance keeps of a renewal: the statement and its receipt.
+async fn on_record(journals: &Journals, renewal: Renewal) -> (Vec<u8>, String) {
+    let (by, certificate) = ("archive/anna".into(), Digest::of(b"certificate"));
+    let text = Statement { event: EVENT.into(), by, certificate, renewal }.text();
+    let id = epoch::entry_id(&Digest::of(&text));
+    let recorded = journals.record(OwnJournal::Events, id, text.clone()).await.unwrap();
+    for _ in 0..500 {
+        if let Ok(receipt) = journals.receipt(&OwnJournal::Events.into(), recorded.seq).await {
+            return (text, receipt);
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("entry {} was never sealed", recorded.seq);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thirty_years_of_renewals_stand_in_the_appliances_own_journal() {
+    let (world, dir) = (world(), tempfile::tempdir().unwrap());
+    let start = day_start("2026-11-24").unwrap().0 * 1000;
+    let calendar = Arc::new(Calendar(AtomicI64::new(start)));
+    let machine: Arc<dyn Machine> = calendar.clone();
+    let appliance = fixture::World::with(HandSet::on(machine, Duration::from_millis(2)));
+    let names: Vec<String> = ["a", "b", "c", "d", "e"].map(String::from).into();
+    let (mut kept, states) = (Vec::new(), world.states(&[]));
+    for (n, (_, day, _)) in LIFE.into_iter().enumerate() {
+        // Each year another start of the service.
+        calendar.0.store(day_start(&iso(day)).unwrap().0 * 1000, Ordering::Relaxed);
+        appliance.trust_clock();
+        let journals = appliance.open(dir.path()).await.unwrap();
+        let origin = journals.origin("land");
+        let renewal = Renewal::of(&origin, &names, &states[n], &states[n + 1]).unwrap();
+        kept.push(on_record(&journals, renewal).await);
+    }
+
+    // 2056: the statements are those of the entries, in order of time, each going on where the last one ended.
+    let spki = appliance.spki();
+    let (mut last, mut earlier): (_, Option<Renewal>) = ((0, 0), None);
+    for ((text, receipt), (_, day, hash)) in kept.iter().zip(LIFE) {
+        let facts = verify_receipt(receipt, &Trust { head_key_spki: Some(&spki), token: None }).unwrap();
+        assert_eq!(facts.entry.digest, Digest::of(text));
+        assert_eq!(UtcMicros(facts.entry.time).iso8601()[..10], iso(day));
+        assert!((facts.entry.seq, facts.entry.time) > last);
+        last = (facts.entry.seq, facts.entry.time);
+        let renewal = Statement::parse(text).unwrap().renewal;
+        assert_eq!(renewal.algorithm != renewal.algorithm_before, hash.is_some(), "{day}");
+        if let Some(earlier) = &earlier {
+            renewal.continues(earlier).unwrap();
+            assert!(earlier.continues(&renewal).is_err(), "{day}");
+        }
+        earlier = Some(renewal);
+    }
+    let end = earlier.unwrap();
+    for (at, (name, record)) in names.iter().zip(&states[LIFE.len()]).enumerate() {
+        assert!(end.left(name, record));
+        assert!(!end.left("another", record));
+        assert!(!end.left(name, &states[LIFE.len() - 1][at]), "the last renewal left out is missed");
+    }
+}
+
+#[test]
+fn statements_of_renewals_that_are_almost_right_are_refused() {
+    let world = world();
+    let renewal =
+        Renewal::of("a.example/j/one", &["f".into()], &world.live(&[0, 1, 2, 3]), &world.live(&[1, 2, 3]));
+    let statement = Statement {
+        event: EVENT.into(),
+        by: "archive/anna".into(),
+        certificate: Digest::of(b"certificate"),
+        renewal: renewal.unwrap(),
+    };
+    let text = String::from_utf8(statement.text()).unwrap();
+    assert_eq!(Statement::parse(text.as_bytes()), Ok(statement));
+    for (from, to) in [
+        (EVENT, "renewal"),
+        ("\"sha256\"", "\"md5\""),
+        ("\"sha256\"", "\"sha512\""),
+        ("\"f\"", "\"../f\""),
+        ("\"f\"", "\"\""),
+        ("\"before\":\"", "\"before\":\"0"),
+        (",\"by\"", ", \"by\""),
+    ] {
+        assert!(text.contains(from), "{from}");
+        assert!(Statement::parse(text.replacen(from, to, 1).as_bytes()).is_err(), "{from} -> {to}");
+    }
 }

@@ -204,3 +204,45 @@ fn resurrect_returns_the_entries_that_a_registry_kept_and_names_the_others() {
     // Sealing the same file again finds every record in its place.
     Restored::seal(&restored.appliance, "after.jsonl");
 }
+
+#[test]
+fn a_data_directory_restored_whole_is_told_by_the_head_in_the_hsm_token() {
+    let mut appliance = Appliance::start();
+    let config = fs::read_to_string(appliance.config()).expect("pechat.toml");
+    let keeping = config.replacen("[hsm]\n", "[hsm]\nkeep_head_s = 1\n", 1);
+    fs::write(appliance.config(), keeping).expect("pechat.toml");
+    let data = Path::new(appliance.env("PECHAT_DATA")).to_owned();
+    let backup = appliance.path("backup");
+    appliance::write_records(&appliance.path("before.jsonl"), 3);
+    appliance::write_records(&appliance.path("after.jsonl"), 5);
+    stopped(&mut appliance);
+    copy(&data, &backup);
+    appliance.start_serve();
+    appliance.wait_until_ready();
+    Restored::seal(&appliance, "before.jsonl");
+    Restored::seal(&appliance, "after.jsonl");
+    // Ended in order, the service leaves its newest head in the token.
+    stopped(&mut appliance);
+    fs::rename(&data, appliance.path("lost")).expect("the data directory goes, its head file with it");
+    copy(&backup, &data);
+
+    let mut restored = Restored { appliance };
+    restored.start_quarantined();
+    let (status, why) = readiness(&restored.appliance).expect("readiness");
+    assert_eq!(status, 503);
+    assert!(why.contains("the HSM token's data object pechat-head holds a signed head of"), "{why}");
+    assert!(!why.contains("data/head"), "nobody else knew better: {why}");
+
+    // The newest state is no rollback.
+    restored.appliance.kill_serve();
+    fs::rename(&data, restored.appliance.path("old")).expect("the old one goes");
+    copy(&restored.appliance.path("lost"), &data);
+    restored.appliance.start_serve();
+    restored.appliance.wait_until_ready();
+}
+
+/// Ends the service in order.
+fn stopped(appliance: &mut Appliance) {
+    appliance::kill(appliance.serve_pid(), rustix::process::Signal::TERM);
+    appliance.wait_for_end();
+}

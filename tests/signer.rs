@@ -384,3 +384,59 @@ async fn keys_made_without_session_copies_say_so_when_copies_are_asked_for() {
     let error = bench.connect(command, 4).await.err().unwrap().to_string();
     assert!(error.contains("cannot be copied into a session") && error.contains("session_copies"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ed25519_key_signs_whole_messages_and_nothing_else_signs_them() {
+    let mut bench = Bench::new().await;
+    let head = label("journal-head-ed25519");
+    let wanted = [(head.clone(), KeyPurpose::JournalHeadEd25519)];
+    let made = generate(bench.hsm.command(&[]), &wanted).await.unwrap();
+    bench.pinned.keys.extend(made.keys);
+    bench.pinned.save(&bench.hsm.keys()).unwrap();
+    for copies in [&[][..], &["--session-copies"]] {
+        let mut command = bench.command();
+        command.args.extend(copies.iter().map(Into::into));
+        let connected = bench.connect(command, 16).await;
+        if !copies.is_empty() {
+            // Made without the setting, no key can be copied: the signer says so.
+            assert!(connected.is_err_and(|e| e.to_string().contains("hsm.session_copies = false")));
+            continue;
+        }
+        let keys = connected.unwrap();
+        let message = b"seal.example.gov/root\n7\nroot\n";
+        let signature = keys.sign_message(&head, message).await.unwrap();
+        let spki = keys.public_key_der(&head).unwrap();
+        let theirs =
+            aws_lc_rs::signature::UnparsedPublicKey::new(&aws_lc_rs::signature::ED25519, &spki[12..]);
+        theirs.verify(message, &signature).unwrap();
+        assert!(theirs.verify(b"another", &signature).is_err());
+        assert!(matches!(keys.sign(&head, message).await, Err(KeyError::Refused(_))));
+        assert!(matches!(keys.sign_message(&label("tsu-1"), message).await, Err(KeyError::Refused(_))));
+        assert!(matches!(keys.sign_message(&head, &[0; 1025]).await, Err(KeyError::Refused(_))));
+        assert!(matches!(keys.sign_message(&label("none"), message).await, Err(KeyError::Unknown(_))));
+        assert_eq!(keys.frozen(), []);
+        keys.sign(&label("tsu-1"), message).await.unwrap();
+        keys.control().unwrap().stop().await;
+    }
+    // Only the head's second key may be of that kind.
+    let mut wrong = bench.pinned.clone();
+    wrong.keys.iter_mut().for_each(|key| key.purpose = KeyPurpose::Timestamp);
+    assert!(wrong.check().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_token_keeps_the_newest_head_over_restarts() {
+    let bench = Bench::new().await;
+    let keys = bench.connect(bench.command(), 16).await.unwrap();
+    assert_eq!(keys.kept().await.unwrap(), Vec::<Vec<u8>>::new());
+    for head in [&b"first"[..], b"second", &[7; 1024]] {
+        assert_eq!(keys.keep(head).await.unwrap(), [head.to_vec()]);
+    }
+    assert!(matches!(keys.keep(&[7; 1025]).await, Err(KeyError::Refused(_))));
+    keys.sign(&label("tsu-1"), b"meanwhile").await.unwrap();
+    keys.control().unwrap().stop().await;
+    assert!(matches!(keys.kept().await, Err(KeyError::Down(_) | KeyError::Busy | KeyError::Deadline(_))));
+    let keys = bench.connect(bench.command(), 16).await.unwrap();
+    assert_eq!(keys.kept().await.unwrap(), [vec![7; 1024]]);
+    keys.control().unwrap().stop().await;
+}

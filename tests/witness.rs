@@ -17,10 +17,11 @@ use std::sync::atomic::Ordering;
 use appliance::{Appliance, refused, run, wait_for};
 use fixture::{SITE, World, copy, land, submissions};
 use pechat::journal::Journals;
+use pechat::journal::known::{Doubt, Held, Known};
 use pechat::witness::cosignature::CosignerKey;
 use pechat::witness::request::{AddCheckpoint, SignedCheckpoint};
 use pechat::witness::rounds::{self, Rounds};
-use pechat::witness::{KeyKind, VerifierKey, WitnessConfig, WitnessView, known_heads};
+use pechat::witness::{KeyKind, VerifierKey, WitnessConfig, WitnessView, add_known};
 use process::{Stub, WitnessProcess, answer};
 
 const PECHAT: &str = env!("CARGO_BIN_EXE_pechat");
@@ -150,6 +151,18 @@ impl Site {
         self.world.open(&self.dir.path().join(name)).await.unwrap()
     }
 
+    /// Opens as the service does: the witness and what it cosigned are asked first.
+    async fn open_asking(&self, name: &str, witness: &WitnessProcess, cosigned: &str) -> Journals {
+        let configs = [config(&witness.url(), &witness.vkey)];
+        let (spki, cosigned) = (self.world.spki(), self.dir.path().join(cosigned));
+        let ask = move |held: &Held<'_>| {
+            let mut known = Known::default();
+            add_known(&mut known, &configs, &cosigned, (SITE, &spki), held);
+            known
+        };
+        self.world.open_asking(&self.dir.path().join(name), ask).await.unwrap()
+    }
+
     fn rounds(&self, journals: &Journals, url: &str, vkey: &str) -> Rounds {
         rounds::start(journals, &[config(url, vkey)], self.dir.path().join("cosigned")).unwrap()
     }
@@ -211,14 +224,19 @@ async fn a_log_that_was_rolled_back_is_refused_and_its_fork_too() {
     drop((rounds, journals));
 
     // The backup starts where the log once was; its appliance kept what the witness cosigned.
+    let asked = site.open_asking("backup", &witness, "cosigned").await;
+    let found = asked.quarantine().expect("quarantine");
+    let sizes: Vec<_> = found.heads().map(|head| (head.size, head.root.is_some())).collect();
+    assert_eq!(sizes, [(size, true), (size, false)], "from disk with its root, from the witness: {found:?}");
+    let reason = found.reason();
+    assert!(reason.contains("witness one (http://127.0.0.1:"), "{reason}");
+    drop(asked);
+
+    // Had nobody asked, it would sign another history.
     let restored = site.open("backup").await;
     seal(&restored, 50..51).await;
-    let (ours, note) = restored.newest_root().unwrap();
+    let (ours, _) = restored.newest_root().unwrap();
     assert!(ours < size, "{ours} {size}");
-    let configs = [config(&witness.url(), &witness.vkey)];
-    let known = known_heads(&configs, &site.dir.path().join("cosigned"), Some(&note));
-    let sizes: Vec<_> = known.iter().map(|head| (head.size, head.root.is_some())).collect();
-    assert_eq!(sizes, [(size, true), (size, false)], "from disk with its root, from the witness: {known:?}");
     let _rounds = site.rounds(&restored, &witness.url(), &witness.vkey);
     wait_for("the alarm", || view(&restored).alarm.is_some());
     let alarm = view(&restored).alarm.unwrap();
@@ -238,6 +256,13 @@ async fn a_log_that_was_rolled_back_is_refused_and_its_fork_too() {
         assert_eq!(witness.post(fork.as_bytes()).0, 422);
     }
     assert_eq!(restored.witnesses().newest_with(1).unwrap().0, size, "only what was cosigned before");
+
+    // Asked at the next start, the witness says so.
+    drop((_rounds, restored));
+    let forked = site.open_asking("backup", &witness, "nowhere").await;
+    let found = forked.quarantine().expect("quarantine");
+    assert!(matches!(found.doubts.as_slice(), [Doubt::Disputed { .. }]), "{found:?}");
+    assert!(found.reason().contains("refuses that this log continues them"), "{}", found.reason());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -304,10 +329,9 @@ async fn a_witness_that_claims_a_size_ahead_of_ours_is_an_alarm_and_no_obstacle(
     wait_for("the alarm", || view(&journals).alarm.is_some());
     seal(&journals, 0..3).await;
     let seen = view(&journals);
-    assert!(seen.alarm.unwrap().contains("it cosigned size 1000000"));
+    assert!(seen.alarm.as_ref().unwrap().contains("it cosigned size 1000000"));
     assert!(seen.errors >= 1);
-    let known = journals.witnesses().known_heads();
-    assert_eq!(known.iter().map(|head| (head.size, head.root)).collect::<Vec<_>>(), [(1_000_000, None)]);
+    assert_eq!(seen.size, 1_000_000);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

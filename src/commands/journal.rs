@@ -8,7 +8,9 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::client::{evidence, plan::Plan, runs};
+use super::heads;
 use super::layout;
+use super::second_key::{self, SecondKeyArgs};
 use crate::config::Config;
 use crate::journal::evidence::Evidence;
 use crate::journal::known::Known;
@@ -16,6 +18,7 @@ use crate::journal::restore::Restore;
 use crate::journal::resurrect::Outcome;
 use crate::journal::verify::Trust;
 use crate::keys::{KeyPurpose, PinnedKeys};
+use crate::witness::HeadSource;
 
 /// Longest file read as evidence, bytes: an export of some 14 million entries.
 const MAX_FILE: u64 = 2 << 30;
@@ -38,6 +41,11 @@ enum JournalCommand {
         after_help = "Example:\n  pechat journal resurrect --config /etc/pechat/pechat.toml --dry-run receipts/"
     )]
     Resurrect(ResurrectArgs),
+    /// Make an Ed25519 key in the HSM token for a second signature under published checkpoints.
+    ///
+    /// Works while the service is stopped; prints the verifier key. HSM tokens without Ed25519 are told so.
+    #[command(after_help = "Example:\n  pechat journal second-key --config /etc/pechat/pechat.toml")]
+    SecondKey(SecondKeyArgs),
 }
 
 /// Arguments of `pechat journal resurrect`.
@@ -65,7 +73,13 @@ pub struct ResurrectArgs {
 
 /// Runs the command.
 pub fn run(args: JournalArgs) -> ExitCode {
-    let JournalCommand::Resurrect(args) = args.command;
+    let args = match args.command {
+        JournalCommand::Resurrect(args) => args,
+        JournalCommand::SecondKey(args) => {
+            let made = second_key::run(&args).inspect_err(|error| eprintln!("pechat: {error}"));
+            return made.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+        }
+    };
     match resurrect(&args) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(2),
@@ -87,11 +101,12 @@ fn resurrect(args: &ResurrectArgs) -> Result<bool, String> {
         gathered.walk(path, &trust)?;
     }
     let mut known = Known::default();
-    for path in [config.head_file()].iter().chain(&config.journal.known_heads).chain(&args.head) {
-        known.read(path, &config.site, &spki);
+    let named = args.head.iter().cloned().map(HeadSource::File);
+    for source in heads::all(&config).into_iter().chain(named) {
+        source.read(&mut known, &config.site, &spki);
     }
-    for head in &known.heads {
-        gathered.evidence.seal(&head.note)?;
+    for note in known.heads.iter().filter_map(|head| head.note.as_ref()) {
+        gathered.evidence.seal(note)?;
     }
     let restore = Restore {
         dir: &config.data("journal"),

@@ -14,6 +14,7 @@ pub mod hsm;
 pub mod init;
 pub mod journal;
 mod layout;
+mod second_key;
 pub mod serve;
 pub mod signer;
 pub mod status;

@@ -13,15 +13,16 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 
 use super::validation::Bundles;
-use super::{heads, layout};
+use super::{heads, layout, second_key};
 use crate::access::Directory;
 use crate::certificate::{self, Ca, Issuer};
 use crate::clock::{self, Clock, Transition};
 use crate::config::Config;
 use crate::http::listen::{Door, listen};
 use crate::http::{self, App, Front};
+use crate::identifier::Identifiers;
 use crate::institution::Environment;
-use crate::journal::{Journals, OwnJournal, Parts, RequestId, StampFn, Tuning};
+use crate::journal::{Journals, OwnJournal, Parts, RequestId, StampFn, Tuning, second, twin};
 use crate::keys::{Keys, PinnedKeys, client};
 use crate::timestamp::{Authority, RecordFn, UnitParts};
 use crate::witness;
@@ -65,6 +66,7 @@ pub fn run(args: ServeArgs) -> Result<(), ServeError> {
 
 async fn serve(config: Config) -> Result<(), ServeError> {
     let pinned = PinnedKeys::load(&layout::keys(&config)).map_err(during("pinned keys"))?;
+    let second_key = second_key::configured(&config, &pinned)?;
     let keys = client::connect(pinned, layout::signer(&config)?, config.hsm.queue, SIGN_DEADLINE);
     let keys = keys.await.map_err(during("HSM"))?;
     let inventory = layout::inventory(&config);
@@ -88,12 +90,19 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let directory = Directory::default();
     let issuer = open_issuer(&config, &keys, &journals, &directory)?;
     let front = Front::publishing(config.limits.clone(), config.journal.public_tiles);
-    let app = App { journals, authority, clock, keys, issuer, directory, front };
+    let identifiers = Identifiers::new(&config.identifiers, journals.clone(), clock.clone());
+    let identifiers = identifiers.map_err(during("identifiers"))?;
+    let app = App { journals, authority, clock, keys, issuer, directory, identifiers, front };
 
     tokio::spawn(journal_transitions(app.journals.clone(), transitions));
     tokio::spawn(renew_lists(app.issuer.clone(), app.journals.clone()));
     let witnesses = witness::rounds::start(&app.journals, &config.journal.witness, config.data("witness"));
     let _rounds = witnesses.map_err(during("witnesses"))?;
+    let _second = second_key.map(|(label, key)| second::start(&app.journals, app.keys.clone(), label, key));
+    let interval = Duration::from_secs(config.journal.twin_interval_s);
+    let _twins = twin::rounds::start(&app.journals, interval, config.data("twins"));
+    let every = Duration::from_secs(config.hsm.keep_head_s);
+    let kept = heads::Kept::start(every, app.keys.clone(), app.journals.clone());
     let published = heads::Published::start(config.head_file(), app.journals.clone());
     note(&app.journals, json!({"event": "start", "version": env!("CARGO_PKG_VERSION")})).await?;
     let chain = ["tsu-1", "root"].map(|name| layout::certificate(&config, name));
@@ -103,6 +112,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let ended = run_listeners(&config, app.clone()).await;
     note(&app.journals, json!({"event": "stop"})).await?;
     published.stop().await;
+    kept.stop().await;
     if let Some(control) = app.keys.control() {
         control.stop().await;
     }
@@ -140,8 +150,8 @@ pub(super) async fn open_journals(
         clock: clock.clone(),
         segment_bytes: config.journal.segment_bytes,
     };
-    let known = heads::known(config, keys)?;
-    Journals::open_knowing(parts, Tuning::default(), known).await.map_err(during("journals"))
+    let ask = heads::ask(config, keys).await?;
+    Journals::open_asking(parts, Tuning::default(), ask).await.map_err(during("journals"))
 }
 
 fn open_authority(

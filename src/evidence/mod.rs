@@ -6,5 +6,6 @@
 pub mod policy;
 pub mod record;
 pub mod renew;
+pub mod renewal;
 pub mod tree;
 pub mod verify;

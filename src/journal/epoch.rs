@@ -12,7 +12,7 @@ use crate::digest::Digest;
 /// Longest description, bytes.
 pub const MAX_DESCRIPTION: usize = 4096;
 /// Heads one statement gives up at most.
-pub const MAX_HEADS: usize = 16;
+pub const MAX_HEADS: usize = 64;
 
 /// Why an epoch began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,10 +42,10 @@ pub struct GivenUp {
     pub source: String,
     /// Leaves of the root log.
     pub size: u64,
-    /// Their root.
-    pub root: Digest,
-    /// The signed note: evidence of what was lost.
-    pub note: String,
+    /// Their root; null if the source told a size alone.
+    pub root: Option<Digest>,
+    /// The signed note: evidence of what was lost; null if the source did not show it.
+    pub note: Option<String>,
 }
 
 impl From<&KnownHead> for GivenUp {

@@ -10,7 +10,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::JournalError;
 use super::checkpoint::{Checkpoint, MAX_NOTE, open_note};
+use super::lookup::Lookup;
 use super::verify::{Trust, verify_checkpoint};
 use crate::digest::Digest;
 use crate::replace::replace;
@@ -22,10 +24,10 @@ pub struct KnownHead {
     pub source: String,
     /// Leaves of the root log.
     pub size: u64,
-    /// Their root.
-    pub root: Digest,
-    /// The signed note itself.
-    pub note: String,
+    /// Their root; `None` if the source tells no more than a size.
+    pub root: Option<Digest>,
+    /// The signed note itself; `None` if the source keeps it to itself.
+    pub note: Option<String>,
 }
 
 /// Everything that is known before the log is compared.
@@ -33,8 +35,23 @@ pub struct KnownHead {
 pub struct Known {
     /// Heads that verified.
     pub heads: Vec<KnownHead>,
-    /// Sources that are there but do not verify.
-    pub unreadable: Vec<Doubt>,
+    /// Sources that are there but do not verify, or that refuse our history.
+    pub doubts: Vec<Doubt>,
+}
+
+/// What was recovered, shown to sources that tell their head only to who proves to continue it.
+pub struct Held<'s>(pub(super) Lookup<'s>);
+
+impl Held<'_> {
+    /// The newest signed head of this log: size and note.
+    pub fn newest(&self) -> Option<(u64, String)> {
+        self.0.0.newest_seal().map(|seal| (seal.root_size, seal.note.to_string()))
+    }
+
+    /// RFC 6962 consistency path between two sizes of the root log.
+    pub fn consistency(&self, old: u64, new: u64) -> Result<Vec<Digest>, JournalError> {
+        self.0.root_consistency(old, new)
+    }
 }
 
 /// Why the log cannot be trusted to be the newest.
@@ -54,6 +71,13 @@ pub enum Doubt {
         known: KnownHead,
         /// The log's root at that size.
         ours: Digest,
+    },
+    /// A source remembers another history.
+    Disputed {
+        /// What it remembers.
+        known: KnownHead,
+        /// Its words.
+        why: String,
     },
     /// A source is there, but what it holds is no head of this appliance.
     Unreadable {
@@ -75,6 +99,11 @@ impl std::fmt::Display for Doubt {
             Doubt::Differs { known, .. } => write!(
                 f,
                 "{} holds a signed head of {} leaves whose root is not the log's",
+                known.source, known.size
+            ),
+            Doubt::Disputed { known, why } => write!(
+                f,
+                "{} remembers {} leaves and refuses that this log continues them: {why}",
                 known.source, known.size
             ),
             Doubt::Unreadable { source, why } => write!(f, "{source} holds no head of this appliance: {why}"),
@@ -102,7 +131,9 @@ impl Quarantine {
     /// The heads this log does not hold, which a gap record gives up.
     pub fn heads(&self) -> impl Iterator<Item = &KnownHead> {
         self.doubts.iter().filter_map(|doubt| match doubt {
-            Doubt::Ahead { known, .. } | Doubt::Differs { known, .. } => Some(known),
+            Doubt::Ahead { known, .. } | Doubt::Differs { known, .. } | Doubt::Disputed { known, .. } => {
+                Some(known)
+            }
             Doubt::Unreadable { .. } => None,
         })
     }
@@ -126,9 +157,9 @@ impl Known {
         match text.and_then(|text| verified(text, site, head_key_spki)) {
             Ok((checkpoint, note)) => {
                 let Checkpoint { size, root, .. } = checkpoint;
-                self.heads.push(KnownHead { source, size, root, note });
+                self.heads.push(KnownHead { source, size, root: Some(root), note: Some(note) });
             }
-            Err(why) => self.unreadable.push(Doubt::Unreadable { source, why }),
+            Err(why) => self.doubts.push(Doubt::Unreadable { source, why }),
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Published sizes of the root log are those of its signed checkpoints, of a journal those of its heads
 //! below the newest of them. A partial tile exists only for such a size.
 
+use std::ops::Range;
+
 use super::JournalError;
 use super::lookup::Lookup;
 use super::state::Journal;
@@ -11,7 +13,7 @@ use super::tile_name::{Content, TileName, WIDTH, bundle};
 impl Lookup<'_> {
     /// A tile of the root log; `None` if no checkpoint has it. Its entries are the heads' texts.
     pub fn root_tile(&self, name: &TileName) -> Result<Option<Vec<u8>>, JournalError> {
-        let published = name.needs().and_then(|leaves| self.0.published(leaves));
+        let published = name.needs().map_or(Ok(None), |leaves| self.0.published(leaves))?;
         if !published.is_some_and(|size| name.is_of(size)) {
             return Ok(None);
         }
@@ -24,7 +26,7 @@ impl Lookup<'_> {
     /// A tile of a journal; `None` if no sealed head has it. Its entries are those of the format.
     pub fn tile(&self, journal: &Journal, name: &TileName) -> Result<Option<Vec<u8>>, JournalError> {
         let root_size = self.0.newest_seal().map_or(0, |seal| seal.root_size);
-        let published = name.needs().and_then(|leaves| journal.published(leaves, root_size));
+        let published = name.needs().map_or(Ok(None), |leaves| journal.published(leaves, root_size))?;
         if !published.is_some_and(|size| name.is_of(size)) {
             return Ok(None);
         }
@@ -41,17 +43,21 @@ impl Lookup<'_> {
     /// The root log's leaves, gathered from the journals.
     fn heads(&self, name: &TileName) -> Result<Vec<u8>, JournalError> {
         let first = name.index * u64::from(WIDTH);
-        let span = first..first + u64::from(name.width);
-        let mut heads = Vec::with_capacity(usize::from(name.width));
+        Ok(bundle(self.head_texts(first..first + u64::from(name.width))?.iter()))
+    }
+
+    /// The heads at these leaves of the root log, in order.
+    pub fn head_texts(&self, span: Range<u64>) -> Result<Vec<String>, JournalError> {
+        let mut heads = Vec::new();
         for journal in self.0.journals() {
-            for found in journal.heads_in(&span) {
+            for found in journal.heads_in(&span)? {
                 heads.push((found.0.root_index, self.head_text(&journal, &found)?));
             }
         }
         heads.sort_unstable_by_key(|(index, _)| *index);
-        if !heads.iter().map(|(index, _)| *index).eq(span) {
-            return Err(JournalError::Damaged(format!("the root log's {name} lacks a head")));
+        if !heads.iter().map(|(index, _)| *index).eq(span.clone()) {
+            return Err(JournalError::Damaged(format!("the root log lacks a head among leaves {span:?}")));
         }
-        Ok(bundle(heads.iter().map(|(_, text)| text)))
+        Ok(heads.into_iter().map(|(_, text)| text).collect())
     }
 }

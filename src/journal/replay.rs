@@ -24,11 +24,15 @@ pub struct ExportFacts {
     pub last_time: i64,
     /// Entries at which another writer epoch began.
     pub epochs: Vec<EpochEntry>,
+    /// Entries by which it was handed over.
+    pub hand_overs: Vec<EpochEntry>,
+    /// The final record, if the journal was frozen.
+    pub frozen: Option<EpochEntry>,
     /// The head over exactly these entries.
     pub proof: HeadFacts,
 }
 
-/// Another writer epoch began: a lost tail was restored, or given up by two officers.
+/// A control entry: another writer epoch began, the journal was handed over, or frozen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EpochEntry {
     /// Its sequence.
@@ -70,6 +74,9 @@ pub enum Fault {
         /// What stands before it.
         expected: Digest,
     },
+    /// The journal had ended.
+    #[error("it stands after the final record, entry {0}")]
+    AfterFreeze(u64),
     /// Time ran backwards.
     #[error("its time {time} µs is before {before} µs of the entry before it")]
     Time {
@@ -159,8 +166,8 @@ pub fn visit_export(
     let mut replay = Replay::new(&header, start, proof.head.root);
     replay.run(input, visit)?;
     let (count, first_time, last_time) = (header.count, replay.first_time, replay.time);
-    let epochs = replay.epochs;
-    Ok(ExportFacts { charter, count, first_time, last_time, epochs, proof })
+    let Replay { epochs, hand_overs, frozen, .. } = replay;
+    Ok(ExportFacts { charter, count, first_time, last_time, epochs, hand_overs, frozen, proof })
 }
 
 /// The state between two entries. The newest leaf waits outside the tree until the entry after it has
@@ -176,6 +183,8 @@ struct Replay {
     time: i64,
     tree: CompactRange,
     epochs: Vec<EpochEntry>,
+    hand_overs: Vec<EpochEntry>,
+    frozen: Option<EpochEntry>,
 }
 
 impl Replay {
@@ -191,6 +200,8 @@ impl Replay {
             time: 0,
             tree: CompactRange::new(),
             epochs: Vec::new(),
+            hand_overs: Vec::new(),
+            frozen: None,
         }
     }
 
@@ -236,6 +247,9 @@ impl Replay {
             return Err(Fault::Prev { found: entry.prev, expected: self.newest });
         }
         entry_rules(&entry).map_err(Fault::Rule)?;
+        if let Some(EpochEntry { seq, .. }) = self.frozen {
+            return Err(Fault::AfterFreeze(seq));
+        }
         if entry.time < self.time {
             return Err(Fault::Time { time: entry.time, before: self.time });
         }
@@ -244,8 +258,12 @@ impl Replay {
         } else {
             self.tree.append(self.newest);
         }
-        if entry.kind == EntryKind::EpochChange as u16 {
-            self.epochs.push(EpochEntry { seq: entry.seq, time: entry.time, statement: entry.digest });
+        let control = EpochEntry { seq: entry.seq, time: entry.time, statement: entry.digest };
+        match EntryKind::from_wire(entry.kind)? {
+            EntryKind::EpochChange => self.epochs.push(control),
+            EntryKind::HandOver => self.hand_overs.push(control),
+            EntryKind::Freeze => self.frozen = Some(control),
+            EntryKind::Charter | EntryKind::Seal | EntryKind::Record => {}
         }
         self.time = entry.time;
         self.newest = tree::leaf_hash(bytes);

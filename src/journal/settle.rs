@@ -17,7 +17,7 @@ pub struct Settlement {
     digest: Digest,
     id: RequestId,
     epoch: u64,
-    given_up: Vec<(u64, Digest)>,
+    given_up: Vec<(u64, Option<Digest>)>,
 }
 
 impl Settlement {
@@ -78,6 +78,10 @@ impl Sequencer {
         self.open_lost()?;
         let mut open = Open::default();
         for number in 0..self.lines.len() {
+            // A final record stays final.
+            if self.lines[number].journal.tenure().frozen.is_some() {
+                continue;
+            }
             let (id, digest) = (settlement.id, settlement.digest);
             self.place(number, EntryKind::EpochChange, id, digest, &mut open)?;
             if self.lines[number].journal.institution.is_none()
@@ -114,7 +118,7 @@ impl Sequencer {
 }
 
 /// The heads that a recorded statement gave up, so that they are no contradiction at later starts.
-pub fn given_up(group: &Group<'_>) -> Vec<(u64, Digest)> {
+pub fn given_up(group: &Group<'_>) -> Vec<(u64, Option<Digest>)> {
     if group.kind != EntryKind::EpochChange as u16 {
         return Vec::new();
     }

@@ -185,13 +185,14 @@ pub async fn connect(
     depth: usize,
     deadline: Duration,
 ) -> Result<Keys, KeyError> {
-    let (keys, jobs) = Keys::channel(pinned, depth, deadline)?;
+    let (keys, jobs, errands) = Keys::channels(pinned, depth, deadline)?;
     let shared = Arc::new(Shared::new());
     let control = SignerControl(shared.clone());
     let start_limit = how.start_limit();
     let supervisor = Supervisor {
         how,
         jobs,
+        errands,
         checks: keys.0.checks.clone(),
         canary: keys.0.pinned.keys.iter().find(|k| k.purpose == KeyPurpose::Canary).map(|k| k.label.clone()),
         shared: shared.clone(),
@@ -241,9 +242,26 @@ pub async fn generate(
 }
 
 async fn generate_one(link: &mut Link, label: &KeyLabel, purpose: KeyPurpose) -> Result<PinnedKey, String> {
+    if purpose == KeyPurpose::JournalHeadEd25519 {
+        return generate_ed25519(link, label, purpose).await;
+    }
     let made = link.generate(label).await.map_err(|e| e.to_string())?;
     let proven = PublicKey::from_spki(&made.spki)
         .is_some_and(|public| public.verifies(&wire::proof_digest(&made.spki), &made.proof));
+    if !proven {
+        return Err(format!("the new key {label} did not prove itself: its signature does not verify"));
+    }
+    Ok(PinnedKey::new(label.clone(), purpose, &made.key_id, &made.spki))
+}
+
+async fn generate_ed25519(
+    link: &mut Link,
+    label: &KeyLabel,
+    purpose: KeyPurpose,
+) -> Result<PinnedKey, String> {
+    let made = link.generate_ed25519(label).await.map_err(|e| e.to_string())?;
+    let proven = PublicKey::from_spki(&made.spki)
+        .is_some_and(|public| public.verifies_message(&wire::proof_digest(&made.spki), &made.proof));
     if !proven {
         return Err(format!("the new key {label} did not prove itself: its signature does not verify"));
     }

@@ -9,8 +9,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
+use super::errand::Errand;
 use super::inventory::Inventory;
-use super::wire::{self, Failure, FailureClass, Generated, Hello, Request, Response, SignJob, WireError};
+use super::wire::{
+    self, Failure, FailureClass, Generated, GeneratedEd25519, Hello, Request, Response, SignJob, WireError,
+};
 use super::{Job, KeyError, KeyLabel};
 
 /// Why a connection is of no more use.
@@ -40,6 +43,8 @@ impl From<WireError> for LinkError {
 enum Waiter {
     /// A caller of [`super::Keys::sign`].
     Caller(oneshot::Sender<Result<[u8; 64], KeyError>>),
+    /// A caller of [`super::Keys::keep`].
+    Keeper(oneshot::Sender<Result<Vec<Vec<u8>>, KeyError>>),
     /// The health probe: the answer is checked by whoever asked.
     Probe(KeyLabel, [u8; 32]),
     /// A sign of life.
@@ -111,6 +116,14 @@ impl Link {
         }
     }
 
+    /// One new Ed25519 key pair.
+    pub(super) async fn generate_ed25519(&mut self, label: &KeyLabel) -> Result<GeneratedEd25519, LinkError> {
+        match self.call(&Request::GenerateEd25519 { id: 0, label: label.clone() }).await? {
+            Response::GeneratedEd25519 { outcome, .. } => outcome.map_err(|f| LinkError::Refused(f.text)),
+            _ => Err(LinkError::Protocol("no answer to generate".into())),
+        }
+    }
+
     /// Request and answer, nothing else on the way.
     async fn call(&mut self, request: &Request) -> Result<Response, LinkError> {
         request.encode(&mut self.outbox);
@@ -140,6 +153,18 @@ impl Link {
         if !batch.is_empty() {
             Request::Sign(batch).encode(&mut self.outbox);
         }
+    }
+
+    /// Puts a rare request on the way.
+    pub(super) fn run(&mut self, errand: Errand) {
+        let request = match errand {
+            Errand::Keep { head, reply } => Request::Keep { id: self.expect(Waiter::Keeper(reply)), head },
+            Errand::SignMessage { key, message, reply } => match self.numbers.get(&key).copied() {
+                Some(key) => Request::SignMessage { id: self.expect(Waiter::Caller(reply)), key, message },
+                None => return drop(reply.send(Err(KeyError::Unknown(key.into())))),
+            },
+        };
+        request.encode(&mut self.outbox);
     }
 
     /// Puts a probe of `key` on the way, or a sign of life where there is no such key.
@@ -222,12 +247,16 @@ impl Link {
                             // A caller that gave up meanwhile is no fault.
                             Waiter::Caller(reply) => drop(reply.send(outcome)),
                             Waiter::Probe(key, digest) => probed.push(Probed { key, digest, outcome }),
-                            Waiter::Ping | Waiter::Inventory => {
-                                return Err(LinkError::Protocol("a signature for a ping".into()));
+                            Waiter::Ping | Waiter::Inventory | Waiter::Keeper(_) => {
+                                return Err(LinkError::Protocol("a signature for something else".into()));
                             }
                         }
                     }
                 }
+                Response::Kept { id, outcome } => match self.take(id)? {
+                    Waiter::Keeper(reply) => drop(reply.send(outcome.map_err(key_error))),
+                    _ => return Err(LinkError::Protocol("a kept head for something else".into())),
+                },
                 Response::Status(status) => drop(self.take(status.id)?),
                 Response::Inventory { id, outcome } => {
                     drop(self.take(id)?);
@@ -260,8 +289,11 @@ impl Link {
     /// Tells everybody who waits that nothing will come.
     pub(super) fn fail(self, reason: &str) {
         for waiter in self.waiters.into_iter().flatten() {
-            if let Waiter::Caller(reply) = waiter {
-                drop(reply.send(Err(KeyError::Down(reason.to_owned()))));
+            let down = KeyError::Down(reason.to_owned());
+            match waiter {
+                Waiter::Caller(reply) => drop(reply.send(Err(down))),
+                Waiter::Keeper(reply) => drop(reply.send(Err(down))),
+                Waiter::Probe(..) | Waiter::Ping | Waiter::Inventory => {}
             }
         }
     }

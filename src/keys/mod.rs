@@ -1,6 +1,7 @@
 //! Named HSM keys as the rest of the service sees them: ask for a signature, get it verified.
 
 pub mod client;
+mod errand;
 pub mod inventory;
 mod link;
 mod pinned;
@@ -21,8 +22,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::digest::Digest;
 pub use client::SignerControl;
+pub use errand::Errand;
 pub use pinned::{PinError, PinnedKey, PinnedKeys};
-pub use public::{PublicKey, SPKI_BYTES, spki_of_point};
+pub use public::{
+    ED25519_SPKI_BYTES, PublicKey, SPKI_BYTES, ed25519_of_spki, spki_of_ed25519, spki_of_point,
+};
 
 /// Name of a key in the HSM token (CKA_LABEL): 1 to 32 of `a-z`, `0-9`, `-`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -77,6 +81,8 @@ pub enum KeyPurpose {
     Timestamp,
     /// Signs checkpoints of the root log.
     JournalHead,
+    /// Signs published checkpoints of the root log once more, with Ed25519.
+    JournalHeadEd25519,
     /// Signs nothing but canaries: the health probe's key.
     Canary,
 }
@@ -159,6 +165,7 @@ struct Inner {
     pinned: PinnedKeys,
     checks: Arc<Checks>,
     queue: mpsc::Sender<Job>,
+    errands: mpsc::Sender<Errand>,
     deadline: Duration,
     control: Option<SignerControl>,
 }
@@ -170,22 +177,40 @@ impl Keys {
         depth: usize,
         deadline: Duration,
     ) -> Result<(Keys, mpsc::Receiver<Job>), KeyError> {
+        Self::channels(pinned, depth, deadline).map(|(keys, jobs, _)| (keys, jobs))
+    }
+
+    /// The same with the receiving end for rare requests, which [`Keys::channel`] leaves closed.
+    pub fn channels(
+        pinned: PinnedKeys,
+        depth: usize,
+        deadline: Duration,
+    ) -> Result<(Keys, mpsc::Receiver<Job>, mpsc::Receiver<Errand>), KeyError> {
         let checks = Arc::new(Checks::new(&pinned)?);
         let (queue, jobs) = mpsc::channel(depth.max(1));
-        Ok((Self(Arc::new(Inner { pinned, checks, queue, deadline, control: None })), jobs))
+        let (errands, of_signer) = errand::queue();
+        let inner = Inner { pinned, checks, queue, errands, deadline, control: None };
+        Ok((Self(Arc::new(inner)), jobs, of_signer))
     }
 
     /// The same queue, with the process that serves it. Called before the handle has a second owner.
     fn with_control(self, control: SignerControl) -> Self {
-        let Inner { pinned, checks, queue, deadline, .. } = &*self.0;
-        let (pinned, checks, queue) = (pinned.clone(), checks.clone(), queue.clone());
-        Self(Arc::new(Inner { pinned, checks, queue, deadline: *deadline, control: Some(control) }))
+        let Inner { pinned, checks, queue, errands, deadline, .. } = &*self.0;
+        let (pinned, checks, queue, errands) =
+            (pinned.clone(), checks.clone(), queue.clone(), errands.clone());
+        let (deadline, control) = (*deadline, Some(control));
+        Self(Arc::new(Inner { pinned, checks, queue, errands, deadline, control }))
     }
 
     /// SHA-256 of `message` signed by `key`, verified with the pinned public key before it is returned.
     pub async fn sign(&self, key: &KeyLabel, message: &[u8]) -> Result<Signature, KeyError> {
         let check = self.0.checks.of(key)?;
         check.refuse_frozen(key)?;
+        if ed25519_of_spki(check.public.spki()).is_some() {
+            return Err(KeyError::Refused(format!(
+                "key {key} is an Ed25519 key: it signs whole messages only"
+            )));
+        }
         if let SignerState::Down { reason } = self.state() {
             return Err(KeyError::Down(reason));
         }
@@ -297,12 +322,22 @@ impl Check {
         if let Some(raw) = raw.filter(|raw| self.public.verifies(digest, raw)) {
             return Ok(Signature(public::der_of_raw(&raw)));
         }
+        Err(self.freeze(key))
+    }
+
+    /// The same of an Ed25519 signature, which is over the whole message.
+    fn accept(&self, key: &KeyLabel, message: &[u8], raw: &[u8; 64]) -> Result<[u8; 64], KeyError> {
+        self.refuse_frozen(key)?;
+        if self.public.verifies_message(message, raw) { Ok(*raw) } else { Err(self.freeze(key)) }
+    }
+
+    fn freeze(&self, key: &KeyLabel) -> KeyError {
         self.frozen.store(true, Ordering::Release);
         tracing::error!(
             key = key.as_str(),
             "the HSM gave a signature that does not verify; the key is frozen"
         );
-        Err(KeyError::WrongSignature(key.0.clone()))
+        KeyError::WrongSignature(key.0.clone())
     }
 }
 

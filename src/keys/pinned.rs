@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::public::{PublicKey, SPKI_BYTES};
+use super::public::{ED25519_SPKI_BYTES, PublicKey, SPKI_BYTES};
 use super::{KeyLabel, KeyPurpose};
 use crate::digest::{hex, unhex_into};
 use crate::replace::replace;
@@ -73,7 +73,9 @@ pub enum PinError {
     #[error("pinned key {0:?} has an id that is not 1 to 32 bytes in hex")]
     Id(String),
     /// The public key is not a P-256 SubjectPublicKeyInfo in hex.
-    #[error("pinned key {0:?} has no P-256 public key (SubjectPublicKeyInfo, hex)")]
+    #[error(
+        "pinned key {0:?} has no P-256 (or, for journal-head-ed25519, Ed25519) public key (SubjectPublicKeyInfo, hex)"
+    )]
     Spki(String),
 }
 
@@ -87,9 +89,16 @@ impl PinnedKey {
 
     /// The public key, parsed.
     pub fn public_key(&self) -> Result<PublicKey, PinError> {
-        let mut spki = [0; SPKI_BYTES];
+        // Another length than those two is no key that is pinned.
+        let mut spki =
+            vec![0; if self.spki.len() == 2 * ED25519_SPKI_BYTES { ED25519_SPKI_BYTES } else { SPKI_BYTES }];
         unhex_into(&self.spki, &mut spki)
             .and_then(|()| PublicKey::from_spki(&spki))
+            .filter(|key| {
+                // Only what signs whole messages may be an Ed25519 key.
+                let ed25519 = key.spki().len() == ED25519_SPKI_BYTES;
+                ed25519 == (self.purpose == KeyPurpose::JournalHeadEd25519)
+            })
             .ok_or_else(|| PinError::Spki(self.label.as_str().into()))
     }
 

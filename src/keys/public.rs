@@ -1,7 +1,7 @@
-//! P-256 public keys as they are pinned, and the one check that every signature passes.
+//! Public keys as they are pinned, and the one check that every signature passes.
 
 use aws_lc_rs::digest::{Digest as RawDigest, SHA256};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey};
 
 /// Bytes of a P-256 SubjectPublicKeyInfo with an uncompressed point.
 pub const SPKI_BYTES: usize = 91;
@@ -12,32 +12,65 @@ const SPKI_PREFIX: [u8; 26] = [
     0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 
-/// A P-256 public key, parsed once.
+/// Bytes of an Ed25519 SubjectPublicKeyInfo.
+pub const ED25519_SPKI_BYTES: usize = 44;
+
+// RFC 8410 section 4: id-Ed25519 without parameters, then a BIT STRING of 32 bytes.
+const ED25519_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+
+/// A pinned public key, parsed once: P-256, or Ed25519.
 pub struct PublicKey {
-    spki: [u8; SPKI_BYTES],
+    spki: Vec<u8>,
     parsed: ParsedPublicKey,
+    ed25519: bool,
 }
 
 impl PublicKey {
-    /// From SubjectPublicKeyInfo DER; only P-256 with an uncompressed point on the curve is taken.
+    /// From SubjectPublicKeyInfo DER; only P-256 with an uncompressed point on the curve and Ed25519 are taken.
     pub fn from_spki(der: &[u8]) -> Option<Self> {
-        let spki: [u8; SPKI_BYTES] = der.try_into().ok()?;
-        let point = spki.strip_prefix(&SPKI_PREFIX)?;
-        let parsed = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).ok()?;
-        Some(Self { spki, parsed })
+        let ed25519 = der.len() == ED25519_SPKI_BYTES;
+        let parsed = if ed25519 {
+            ParsedPublicKey::new(&ED25519, der.strip_prefix(&ED25519_PREFIX)?)
+        } else {
+            let spki: [u8; SPKI_BYTES] = der.try_into().ok()?;
+            ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, spki.strip_prefix(&SPKI_PREFIX)?)
+        };
+        Some(Self { spki: der.to_vec(), parsed: parsed.ok()?, ed25519 })
     }
 
     /// SubjectPublicKeyInfo, DER.
-    pub fn spki(&self) -> &[u8; SPKI_BYTES] {
+    pub fn spki(&self) -> &[u8] {
         &self.spki
     }
 
-    /// Whether `raw` (`r || s`) is this key's signature of the SHA-256 value `digest`.
+    /// Whether `raw` is this key's signature (P-256: `r || s`) of the SHA-256 value `digest`; an Ed25519 key signs
+    /// its 32 bytes as a message.
     pub fn verifies(&self, digest: &[u8; 32], raw: &[u8; 64]) -> bool {
+        if self.ed25519 {
+            return self.parsed.verify_sig(digest, raw).is_ok();
+        }
         RawDigest::import_less_safe(digest, &SHA256)
             .and_then(|digest| self.parsed.verify_digest_sig(&digest, raw))
             .is_ok()
     }
+
+    /// Whether `raw` is this Ed25519 key's signature of the message.
+    pub fn verifies_message(&self, message: &[u8], raw: &[u8; 64]) -> bool {
+        self.ed25519 && self.parsed.verify_sig(message, raw).is_ok()
+    }
+}
+
+/// SubjectPublicKeyInfo DER of an Ed25519 key (32 bytes).
+pub fn spki_of_ed25519(key: &[u8; 32]) -> [u8; ED25519_SPKI_BYTES] {
+    let mut spki = [0; ED25519_SPKI_BYTES];
+    spki[..12].copy_from_slice(&ED25519_PREFIX);
+    spki[12..].copy_from_slice(key);
+    spki
+}
+
+/// The 32 bytes of an Ed25519 key in its SubjectPublicKeyInfo.
+pub fn ed25519_of_spki(spki: &[u8]) -> Option<[u8; 32]> {
+    spki.strip_prefix(&ED25519_PREFIX)?.try_into().ok()
 }
 
 /// SubjectPublicKeyInfo DER of an uncompressed P-256 point (65 bytes, first byte 4).

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep, timeout};
 
 use super::client::{How, Shared};
+use super::errand::Errand;
 use super::link::{Link, LinkError};
 use super::process::{Ending, SignerProcess};
 use super::wire::{EXIT_CONFIGURATION, EXIT_PIN_REFUSED};
@@ -28,6 +29,7 @@ const STABLE: Duration = Duration::from_secs(5);
 pub(super) struct Supervisor {
     pub(super) how: How,
     pub(super) jobs: mpsc::Receiver<Job>,
+    pub(super) errands: mpsc::Receiver<Errand>,
     pub(super) checks: Arc<Checks>,
     /// The key that fills idle time with verified signatures.
     pub(super) canary: Option<KeyLabel>,
@@ -166,6 +168,7 @@ impl Supervisor {
                     }
                     link.give(&mut batch);
                 }
+                Some(errand) = self.errands.recv() => link.run(errand),
                 _ = tick.tick() => {
                     if link.silence() > limit {
                         return Ok(Reason::Hung(limit));

@@ -5,17 +5,23 @@
 //! travel in one frame, and answers come in any order, each with the id of its job.
 
 mod codec;
+mod failure;
 
 use super::KeyLabel;
 use codec::{Reader, frame};
+pub use failure::{Failure, FailureClass, WireError};
 
 /// Version of this protocol; both ends must speak the same one.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// Most jobs, and most answers, in one frame.
 pub const MAX_BATCH: usize = 1024;
 /// Most bytes of a frame after its length field: a full batch of the longest failures does not fit, a full batch
 /// of jobs or signatures does.
 pub const MAX_FRAME: usize = 128 * 1024;
+/// Most bytes of a message that a key signs whole, and of a head kept in the HSM token.
+pub const MAX_MESSAGE: usize = 1024;
+/// Most heads that are read from the HSM token at once.
+pub const MAX_KEPT: usize = 8;
 /// Most bytes of an error text; longer ones are cut at a character.
 pub const MAX_TEXT: usize = 512;
 
@@ -34,7 +40,10 @@ const HELLO: u8 = 1;
 const SIGN: u8 = 2;
 const GENERATE: u8 = 3;
 const STATUS: u8 = 4;
-const INVENTORY: u8 = 5;
+const KEEP: u8 = 5;
+const SIGN_MESSAGE: u8 = 6;
+const GENERATE_ED25519: u8 = 7;
+const INVENTORY: u8 = 8;
 const ANSWER: u8 = 0x80;
 
 /// What the front asks.
@@ -49,6 +58,29 @@ pub enum Request {
     Sign(Vec<SignJob>),
     /// Make a P-256 key pair; only a signer started for a ceremony does it.
     Generate {
+        /// Comes back in the answer.
+        id: u64,
+        /// CKA_LABEL of the new pair.
+        label: KeyLabel,
+    },
+    /// Replace the head that the HSM token keeps in a data object; empty: only read it.
+    Keep {
+        /// Comes back in the answer.
+        id: u64,
+        /// At most [`MAX_MESSAGE`] bytes.
+        head: Vec<u8>,
+    },
+    /// Sign the whole message with an Ed25519 key.
+    SignMessage {
+        /// Comes back in the answer.
+        id: u64,
+        /// Position of the key in [`Hello::keys`].
+        key: u16,
+        /// 1 to [`MAX_MESSAGE`] bytes.
+        message: Vec<u8>,
+    },
+    /// Make an Ed25519 key pair; only a signer started for a ceremony does it.
+    GenerateEd25519 {
         /// Comes back in the answer.
         id: u64,
         /// CKA_LABEL of the new pair.
@@ -82,7 +114,7 @@ pub struct SignJob {
 pub enum Response {
     /// Answer to [`Request::Hello`].
     Hello(Hello),
-    /// Answers to jobs of one or more [`Request::Sign`]: 1 to [`MAX_BATCH`].
+    /// Answers to jobs of one or more [`Request::Sign`] or [`Request::SignMessage`]: 1 to [`MAX_BATCH`].
     Signed(Vec<Signed>),
     /// Answer to [`Request::Generate`].
     Generated {
@@ -90,6 +122,20 @@ pub enum Response {
         id: u64,
         /// The key pair, or why there is none.
         outcome: Result<Generated, Failure>,
+    },
+    /// Answer to [`Request::Keep`].
+    Kept {
+        /// Of the request.
+        id: u64,
+        /// The heads in the HSM token now, at most [`MAX_KEPT`], or why they are not known.
+        outcome: Result<Vec<Vec<u8>>, Failure>,
+    },
+    /// Answer to [`Request::GenerateEd25519`].
+    GeneratedEd25519 {
+        /// Of the request.
+        id: u64,
+        /// The key pair, or why there is none.
+        outcome: Result<GeneratedEd25519, Failure>,
     },
     /// Answer to [`Request::Status`].
     Status(Status),
@@ -142,6 +188,17 @@ pub struct Generated {
     pub proof: [u8; 64],
 }
 
+/// An Ed25519 key pair made in a ceremony.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GeneratedEd25519 {
+    /// CKA_ID: 16 random bytes.
+    pub key_id: [u8; 16],
+    /// SubjectPublicKeyInfo, DER: 44 bytes.
+    pub spki: [u8; 44],
+    /// Signature by the new key of the 32 bytes of [`proof_digest`] of `spki`.
+    pub proof: [u8; 64],
+}
+
 /// Counters of the signer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Status {
@@ -153,52 +210,6 @@ pub struct Status {
     pub failed: u64,
     /// Jobs waiting for a worker.
     pub queued: u32,
-}
-
-/// Why a job failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// What kind of failure.
-    pub class: FailureClass,
-    /// In words, at most [`MAX_TEXT`] bytes.
-    pub text: String,
-}
-
-/// Kinds of failure, by who can do something about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailureClass {
-    /// The HSM refused this one request; the next may work.
-    Refused = 1,
-    /// No such key number.
-    UnknownKey = 2,
-    /// The HSM token stopped working; the signer ends itself after this answer.
-    TokenLost = 3,
-    /// The signer's queue is full.
-    Busy = 4,
-    /// The signer was not started for a ceremony, or the label is taken.
-    NotAllowed = 5,
-    /// The HSM said that it signed and gave something else than a signature: the key is not to be believed again.
-    WrongSignature = 6,
-}
-
-/// Bytes that are not this protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum WireError {
-    /// The length field is 0 or above [`MAX_FRAME`].
-    #[error("a frame of {0} bytes: 1 to 131072 are allowed")]
-    FrameLength(u32),
-    /// The body ends early.
-    #[error("a frame ends in the middle of a field")]
-    Short,
-    /// The body goes on after its last field.
-    #[error("a frame has {0} bytes after its last field")]
-    Trailing(usize),
-    /// Not a kind that this end understands.
-    #[error("a frame of unknown kind {0}")]
-    Kind(u8),
-    /// A count, tag, text or label out of its limits.
-    #[error("a frame with a wrong {0}")]
-    Field(&'static str),
 }
 
 /// SHA-256 value that a new key signs to prove that the answer's public key is its own.
@@ -233,6 +244,19 @@ impl Request {
             }),
             Self::Status { id } => frame(out, STATUS, |b| b.u64(*id)),
             Self::Inventory { id } => frame(out, INVENTORY, |b| b.u64(*id)),
+            Self::Keep { id, head } => frame(out, KEEP, |b| {
+                b.u64(*id);
+                b.message(head);
+            }),
+            Self::SignMessage { id, key, message } => frame(out, SIGN_MESSAGE, |b| {
+                b.u64(*id);
+                b.u16(*key);
+                b.message(message);
+            }),
+            Self::GenerateEd25519 { id, label } => frame(out, GENERATE_ED25519, |b| {
+                b.u64(*id);
+                b.label(label);
+            }),
         }
     }
 
@@ -245,6 +269,11 @@ impl Request {
             GENERATE => Self::Generate { id: reader.u64()?, label: reader.label()? },
             STATUS => Self::Status { id: reader.u64()? },
             INVENTORY => Self::Inventory { id: reader.u64()? },
+            KEEP => Self::Keep { id: reader.u64()?, head: reader.message(0)? },
+            SIGN_MESSAGE => {
+                Self::SignMessage { id: reader.u64()?, key: reader.u16()?, message: reader.message(1)? }
+            }
+            GENERATE_ED25519 => Self::GenerateEd25519 { id: reader.u64()?, label: reader.label()? },
             kind => return Err(WireError::Kind(kind)),
         };
         reader.end().map(|()| request)
@@ -269,6 +298,14 @@ impl Response {
                 b.u64(*id);
                 b.outcome(outcome, |b, text| b.text(text));
             }),
+            Self::Kept { id, outcome } => frame(out, ANSWER | KEEP, |b| {
+                b.u64(*id);
+                b.outcome(outcome, codec::Body::kept);
+            }),
+            Self::GeneratedEd25519 { id, outcome } => frame(out, ANSWER | GENERATE_ED25519, |b| {
+                b.u64(*id);
+                b.outcome(outcome, codec::Body::generated_ed25519);
+            }),
         }
     }
 
@@ -279,6 +316,8 @@ impl Response {
         const GENERATE_ANSWER: u8 = ANSWER | GENERATE;
         const STATUS_ANSWER: u8 = ANSWER | STATUS;
         const INVENTORY_ANSWER: u8 = ANSWER | INVENTORY;
+        const KEEP_ANSWER: u8 = ANSWER | KEEP;
+        const ED25519_ANSWER: u8 = ANSWER | GENERATE_ED25519;
         let mut reader = Reader(payload);
         let response = match reader.u8()? {
             HELLO_ANSWER => Self::Hello(reader.hello()?),
@@ -288,18 +327,14 @@ impl Response {
             }
             STATUS_ANSWER => Self::Status(reader.status()?),
             INVENTORY_ANSWER => Self::Inventory { id: reader.u64()?, outcome: reader.outcome(Reader::text)? },
+            KEEP_ANSWER => Self::Kept { id: reader.u64()?, outcome: reader.outcome(Reader::kept)? },
+            ED25519_ANSWER => {
+                let (id, outcome) = (reader.u64()?, reader.outcome(Reader::generated_ed25519)?);
+                Self::GeneratedEd25519 { id, outcome }
+            }
             kind => return Err(WireError::Kind(kind)),
         };
         reader.end().map(|()| response)
-    }
-}
-
-impl Failure {
-    /// A failure whose text is cut to [`MAX_TEXT`] bytes.
-    pub fn new(class: FailureClass, text: impl Into<String>) -> Self {
-        let mut text = text.into();
-        text.truncate(text.floor_char_boundary(MAX_TEXT));
-        Self { class, text }
     }
 }
 

@@ -7,6 +7,7 @@ pub mod pin;
 pub mod pkcs11;
 mod pool;
 mod process;
+mod rare;
 pub mod server;
 mod watchdog;
 

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11};
 use cryptoki::error::{Error, RvError};
+use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, SessionState, UserType};
@@ -16,13 +17,15 @@ use cryptoki::types::AuthPin;
 
 use super::pin::Pin;
 use super::process;
-use crate::keys::{SPKI_BYTES, spki_of_point, wire};
+use crate::keys::{ED25519_SPKI_BYTES, SPKI_BYTES, spki_of_ed25519, spki_of_point, wire};
 
 pub use inventory::ModuleFile;
 
 /// OID of secp256r1 as DER, the value of CKA_EC_PARAMS.
 const P256_OID: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
-/// The same curve by name (PrintableString), as some modules give it.
+/// OID of Ed25519 (RFC 8410) as DER.
+const ED25519_OID: [u8; 5] = [0x06, 0x03, 0x2b, 0x65, 0x70];
+/// The P-256 curve by name (PrintableString), as some modules give it.
 const P256_NAME: &[u8] = b"\x13\x0aprime256v1";
 
 /// What the HSM did not do.
@@ -88,6 +91,15 @@ pub enum HsmError {
     /// A ceremony may not make a second key of one name.
     #[error("the HSM token already has a key labelled {0}")]
     LabelTaken(String),
+    /// The device has no Ed25519.
+    #[error(
+        "the HSM token does not offer Ed25519 (CKM_EC_EDWARDS_KEY_PAIR_GEN, CKM_EDDSA): set journal.ed25519 = false; \
+         checkpoints then carry the ECDSA signature alone"
+    )]
+    NoEd25519,
+    /// Whole messages are signed by Ed25519 keys only.
+    #[error("only an Ed25519 key signs a whole message")]
+    NotEd25519,
     /// CKR_OK and something else than 64 bytes.
     #[error("the HSM gave a signature of {0} bytes instead of 64")]
     SignatureLength(usize),
@@ -132,6 +144,7 @@ impl HsmError {
         match self {
             Self::Call { class, .. } => *class,
             Self::SignatureLength(_) => CallClass::WrongSignature,
+            Self::NoEd25519 | Self::NotEd25519 => CallClass::Request,
             _ => CallClass::Fatal,
         }
     }
@@ -292,6 +305,66 @@ impl Token {
     }
 }
 
+/// CKA_LABEL of the data object that keeps the newest signed head.
+const HEAD: &str = "pechat-head";
+
+impl Token {
+    /// Replaces the kept head, unless `head` is empty, and reads what is kept. In a read-write session of its own;
+    /// the new object is there before the old ones go, so that an interruption leaves one of them.
+    pub fn keep(&self, head: &[u8]) -> Result<Vec<Vec<u8>>, HsmError> {
+        // The keeper is locked so that one such call runs at a time.
+        let _one = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = open(&self.module, self.slot, true)?;
+        let ours = [
+            Attribute::Class(ObjectClass::DATA),
+            Attribute::Token(true),
+            Attribute::Private(true),
+            Attribute::Label(HEAD.into()),
+        ];
+        let old = session.find_objects(&ours)?;
+        if !head.is_empty() {
+            session.create_object(&[&ours[..], &[Attribute::Value(head.to_vec())]].concat())?;
+            old.iter().try_for_each(|object| session.destroy_object(*object))?;
+        }
+        let mut kept = Vec::new();
+        for object in session.find_objects(&ours)?.into_iter().take(wire::MAX_KEPT) {
+            for attribute in session.get_attributes(object, &[AttributeType::Value])? {
+                let Attribute::Value(mut value) = attribute else { continue };
+                value.truncate(wire::MAX_MESSAGE);
+                kept.push(value);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Makes an Ed25519 key pair in the keeper session; like [`Token::generate`].
+    pub fn generate_ed25519(
+        &self,
+        label: &str,
+        id: [u8; 16],
+        modifiable: bool,
+    ) -> Result<EdKeyMade, HsmError> {
+        let offered = self.module.get_mechanism_list(self.slot)?;
+        let needed = [MechanismType::ECC_EDWARDS_KEY_PAIR_GEN, MechanismType::EDDSA];
+        if !needed.iter().all(|mechanism| offered.contains(mechanism)) {
+            return Err(HsmError::NoEd25519);
+        }
+        let session = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let private = generate_pair(&session, label, id, modifiable, Curve::Ed25519)?;
+        let public = one(&session, label, &id, "public key")?;
+        let spki = spki_of_ed25519(&edwards_key(&session, label, public)?);
+        Ok(EdKeyMade { handle: KeyHandle(private, Curve::Ed25519), spki })
+    }
+}
+
+/// A new Ed25519 pair, as [`KeyMade`].
+pub struct EdKeyMade {
+    /// Handle of the private key, good in any session of this process.
+    pub handle: KeyHandle,
+    /// SubjectPublicKeyInfo, DER.
+    pub spki: [u8; ED25519_SPKI_BYTES],
+}
+
 /// A new key pair: read back, every attribute as asked for.
 pub struct KeyMade {
     /// Handle of the private key, good in any session of this process.
@@ -302,7 +375,14 @@ pub struct KeyMade {
 
 /// A private key in the token.
 #[derive(Debug, Clone, Copy)]
-pub struct KeyHandle(ObjectHandle);
+pub struct KeyHandle(ObjectHandle, Curve);
+
+/// What a key is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Curve {
+    P256,
+    Ed25519,
+}
 
 /// One session. It is `Send` and not `Sync`: one thread at a time, or SoftHSM frees memory twice.
 pub struct TokenSession(Session);
@@ -316,9 +396,26 @@ impl TokenSession {
         }
     }
 
-    /// CKM_ECDSA over exactly 32 bytes, since tokens sign any length without complaint; 64 bytes `r || s`.
+    /// CKM_ECDSA over exactly 32 bytes, since tokens sign any length without complaint; 64 bytes `r || s`. An
+    /// Ed25519 key signs the 32 bytes as a message.
     pub fn sign(&self, key: KeyHandle, digest: &[u8; 32]) -> Result<[u8; 64], HsmError> {
-        let raw = self.0.sign(&Mechanism::Ecdsa, key.0, digest)?;
+        match key.1 {
+            Curve::P256 => self.signed(&Mechanism::Ecdsa, key, digest),
+            Curve::Ed25519 => self.sign_message(key, digest),
+        }
+    }
+
+    /// CKM_EDDSA over a whole message, by an Ed25519 key only.
+    pub fn sign_message(&self, key: KeyHandle, message: &[u8]) -> Result<[u8; 64], HsmError> {
+        if key.1 != Curve::Ed25519 {
+            return Err(HsmError::NotEd25519);
+        }
+        let pure = Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Ed25519));
+        self.signed(&pure, key, message)
+    }
+
+    fn signed(&self, how: &Mechanism<'_>, key: KeyHandle, data: &[u8]) -> Result<[u8; 64], HsmError> {
+        let raw = self.0.sign(how, key.0, data)?;
         raw.as_slice().try_into().map_err(|_| HsmError::SignatureLength(raw.len()))
     }
 
@@ -329,20 +426,25 @@ impl TokenSession {
     /// protected, and gone with this session. Modules that keep token objects in files look at those before every
     /// signature with the original.
     pub fn find(&self, label: &str, id: &[u8], spki: &[u8], copy: bool) -> Result<KeyHandle, HsmError> {
+        let curve = if spki.len() == ED25519_SPKI_BYTES { Curve::Ed25519 } else { Curve::P256 };
         let public = one(&self.0, label, id, "public key")?;
-        if public_key(&self.0, label, public)?.as_slice() != spki {
+        let found = match curve {
+            Curve::P256 => public_key(&self.0, label, public)?.to_vec(),
+            Curve::Ed25519 => spki_of_ed25519(&edwards_key(&self.0, label, public)?).to_vec(),
+        };
+        if found != spki {
             return Err(HsmError::PublicKeyDiffers(label.into()));
         }
         let private = one(&self.0, label, id, "private key")?;
-        confirm(&self.0, label, private, &kept())?;
+        confirm(&self.0, label, private, &kept(curve))?;
         if !copy {
-            return Ok(KeyHandle(private));
+            return Ok(KeyHandle(private, curve));
         }
         let copied = self.0.copy_object(private, &[Attribute::Token(false)]);
         let copied =
             copied.map_err(|cause| HsmError::NoCopy { label: label.into(), cause: cause.to_string() })?;
-        confirm(&self.0, label, copied, &protected(false))?;
-        Ok(KeyHandle(copied))
+        confirm(&self.0, label, copied, &protected(false, curve))?;
+        Ok(KeyHandle(copied, curve))
     }
 }
 
@@ -366,6 +468,20 @@ fn public_key(session: &Session, label: &str, key: ObjectHandle) -> Result<[u8; 
     bare_point(point).map(spki_of_point).ok_or_else(not_p256)
 }
 
+/// The 32 bytes of an Ed25519 public key.
+fn edwards_key(session: &Session, label: &str, key: ObjectHandle) -> Result<[u8; 32], HsmError> {
+    let found = session.get_attributes(key, &[AttributeType::KeyType, AttributeType::EcPoint])?;
+    let [Attribute::KeyType(KeyType::EC_EDWARDS), Attribute::EcPoint(point)] = &found[..] else {
+        return Err(HsmError::Attribute { label: label.into(), what: "it is no Ed25519 public key".into() });
+    };
+    // A DER OCTET STRING, or the bare key in some modules.
+    let bare = point.strip_prefix(&[0x04, 0x20]).filter(|bare| bare.len() == 32).unwrap_or(point);
+    bare.try_into().map_err(|_| HsmError::Attribute {
+        label: label.into(),
+        what: format!("its Ed25519 public key has {} bytes", bare.len()),
+    })
+}
+
 /// CKA_EC_POINT is a DER OCTET STRING by the standard and the bare point in some modules.
 fn bare_point(point: &[u8]) -> Option<&[u8; 65]> {
     let bare = point.strip_prefix(&[0x04, 0x41]).filter(|bare| bare.len() == 65).unwrap_or(point);
@@ -373,14 +489,14 @@ fn bare_point(point: &[u8]) -> Option<&[u8; 65]> {
 }
 
 /// What every private key must still be at every start.
-fn kept() -> Vec<Attribute> {
-    protected(true)
+fn kept(curve: Curve) -> Vec<Attribute> {
+    protected(true, curve)
 }
 
 /// The same of a token object or of its copy in a session.
-fn protected(token: bool) -> Vec<Attribute> {
+fn protected(token: bool, curve: Curve) -> Vec<Attribute> {
     vec![
-        Attribute::KeyType(KeyType::EC),
+        Attribute::KeyType(if curve == Curve::P256 { KeyType::EC } else { KeyType::EC_EDWARDS }),
         Attribute::Token(token),
         Attribute::Private(true),
         Attribute::Sensitive(true),
@@ -393,7 +509,8 @@ fn protected(token: bool) -> Vec<Attribute> {
 }
 
 /// Every usage is spelt out: left unsaid, SoftHSM allows decryption, unwrapping and recovery.
-fn private_template(label: &str, id: [u8; 16], modifiable: bool) -> Vec<Attribute> {
+fn private_template(label: &str, id: [u8; 16], modifiable: bool, curve: Curve) -> Vec<Attribute> {
+    let how = if curve == Curve::P256 { MechanismType::ECDSA } else { MechanismType::EDDSA };
     vec![
         Attribute::Token(true),
         Attribute::Private(true),
@@ -405,13 +522,14 @@ fn private_template(label: &str, id: [u8; 16], modifiable: bool) -> Vec<Attribut
         Attribute::Unwrap(false),
         Attribute::Derive(false),
         Attribute::Modifiable(modifiable),
-        Attribute::AllowedMechanisms(vec![MechanismType::ECDSA]),
+        Attribute::AllowedMechanisms(vec![how]),
         Attribute::Id(id.to_vec()),
         Attribute::Label(label.into()),
     ]
 }
 
-fn public_template(label: &str, id: [u8; 16]) -> Vec<Attribute> {
+fn public_template(label: &str, id: [u8; 16], curve: Curve) -> Vec<Attribute> {
+    let parameters = if curve == Curve::P256 { &P256_OID[..] } else { &ED25519_OID };
     vec![
         Attribute::Token(true),
         Attribute::Private(false),
@@ -421,29 +539,43 @@ fn public_template(label: &str, id: [u8; 16]) -> Vec<Attribute> {
         Attribute::Wrap(false),
         Attribute::Derive(false),
         Attribute::Modifiable(false),
-        Attribute::EcParams(P256_OID.to_vec()),
+        Attribute::EcParams(parameters.to_vec()),
         Attribute::Id(id.to_vec()),
         Attribute::Label(label.into()),
     ]
 }
 
 fn generate(session: &Session, label: &str, id: [u8; 16], modifiable: bool) -> Result<KeyMade, HsmError> {
+    let private = generate_pair(session, label, id, modifiable, Curve::P256)?;
+    let public = one(session, label, &id, "public key")?;
+    let spki = public_key(session, label, public)?;
+    Ok(KeyMade { handle: KeyHandle(private, Curve::P256), spki })
+}
+
+/// The new private key, after every attribute of both halves was read back.
+fn generate_pair(
+    session: &Session,
+    label: &str,
+    id: [u8; 16],
+    modifiable: bool,
+    curve: Curve,
+) -> Result<ObjectHandle, HsmError> {
     for same in [Attribute::Label(label.into()), Attribute::Id(id.to_vec())] {
         if !session.find_objects(&[same])?.is_empty() {
             return Err(HsmError::LabelTaken(label.into()));
         }
     }
-    let (for_public, for_private) = (public_template(label, id), private_template(label, id, modifiable));
-    let (public, private) =
-        session.generate_key_pair(&Mechanism::EccKeyPairGen, &for_public, &for_private)?;
+    let (for_public, for_private) =
+        (public_template(label, id, curve), private_template(label, id, modifiable, curve));
+    let how = if curve == Curve::P256 { Mechanism::EccKeyPairGen } else { Mechanism::EccEdwardsKeyPairGen };
+    let (public, private) = session.generate_key_pair(&how, &for_public, &for_private)?;
     confirm(session, label, public, &for_public)?;
     confirm(session, label, private, &for_private)?;
-    confirm(session, label, private, &kept())?;
-    let spki = public_key(session, label, public)?;
+    confirm(session, label, private, &kept(curve))?;
     // Handles could be right by chance: the pair must also be found by its id alone.
     one(session, label, &id, "public key")?;
     one(session, label, &id, "private key")?;
-    Ok(KeyMade { handle: KeyHandle(private), spki })
+    Ok(private)
 }
 
 /// Reads attributes back and compares each. One the token leaves out counts as different: `get_attributes` says

@@ -50,8 +50,27 @@ pub(super) struct Pool {
 }
 
 struct Queue {
-    jobs: VecDeque<(SignJob, Arc<dyn Answers>)>,
+    jobs: VecDeque<(Work, Arc<dyn Answers>)>,
     idle: usize,
+}
+
+/// One signature to make.
+pub(super) struct Work {
+    pub(super) id: u64,
+    pub(super) key: u16,
+    pub(super) data: Data,
+}
+
+/// What is signed.
+pub(super) enum Data {
+    Digest([u8; 32]),
+    Message(Vec<u8>),
+}
+
+impl From<&SignJob> for Work {
+    fn from(job: &SignJob) -> Work {
+        Work { id: job.id, key: job.key, data: Data::Digest(job.digest) }
+    }
 }
 
 /// What one worker owns.
@@ -59,6 +78,15 @@ struct Worker {
     number: usize,
     session: TokenSession,
     handles: Vec<KeyHandle>,
+}
+
+impl Worker {
+    fn sign(&self, key: usize, data: &Data) -> Result<[u8; 64], HsmError> {
+        match data {
+            Data::Digest(digest) => self.session.sign(self.handles[key], digest),
+            Data::Message(message) => self.session.sign_message(self.handles[key], message),
+        }
+    }
 }
 
 impl Pool {
@@ -101,7 +129,7 @@ impl Pool {
     pub(super) fn push(&self, jobs: Vec<SignJob>, answers: &Arc<dyn Answers>) -> Vec<SignJob> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let room = QUEUE.saturating_sub(queue.jobs.len()).min(jobs.len());
-        queue.jobs.extend(jobs[..room].iter().map(|job| (*job, answers.clone())));
+        queue.jobs.extend(jobs[..room].iter().map(|job| (job.into(), answers.clone())));
         let wake = queue.idle.min(room);
         drop(queue);
         for _ in 0..wake {
@@ -113,6 +141,17 @@ impl Pool {
     /// The keys in the order of their numbers.
     pub(super) fn keys(&self) -> impl Iterator<Item = &WantedKey> {
         self.keys.iter()
+    }
+
+    /// Queues one signature of a whole message; whether there was room.
+    pub(super) fn push_message(&self, work: Work, answers: &Arc<dyn Answers>) -> bool {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = queue.jobs.len() < QUEUE;
+        if room {
+            queue.jobs.push_back((work, answers.clone()));
+            self.work.notify_one();
+        }
+        room
     }
 
     /// Signatures made, jobs failed, jobs waiting.
@@ -142,7 +181,7 @@ impl Pool {
     }
 
     /// A fair share of what waits, so that no worker idles while another sits on a pile.
-    fn take(&self) -> Vec<(SignJob, Arc<dyn Answers>)> {
+    fn take(&self) -> Vec<(Work, Arc<dyn Answers>)> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         while queue.jobs.is_empty() {
             queue.idle += 1;
@@ -154,7 +193,7 @@ impl Pool {
     }
 
     /// Signs jobs in turn; answers to one connection leave together.
-    fn sign_all(&self, worker: &mut Worker, jobs: Vec<(SignJob, Arc<dyn Answers>)>) {
+    fn sign_all(&self, worker: &mut Worker, jobs: Vec<(Work, Arc<dyn Answers>)>) {
         let mut done = Vec::with_capacity(jobs.len());
         let mut since = Instant::now();
         let mut jobs = jobs.into_iter().peekable();
@@ -174,14 +213,14 @@ impl Pool {
     }
 
     /// The signature or why there is none; with it the exit status, where the process has to end.
-    fn sign(&self, worker: &mut Worker, job: &SignJob) -> (Result<[u8; 64], Failure>, Option<i32>) {
+    fn sign(&self, worker: &mut Worker, job: &Work) -> (Result<[u8; 64], Failure>, Option<i32>) {
         let at = usize::from(job.key);
         let Some(key) = self.keys.get(at) else {
             self.failed.fetch_add(1, Ordering::Relaxed);
             let unknown = Failure::new(FailureClass::UnknownKey, format!("there is no key number {at}"));
             return (Err(unknown), None);
         };
-        let error = match self.sign_with_retry(worker, at, &job.digest) {
+        let error = match self.sign_with_retry(worker, at, &job.data) {
             Ok(signature) => {
                 self.signed.fetch_add(1, Ordering::Relaxed);
                 return (Ok(signature), None);
@@ -215,19 +254,14 @@ impl Pool {
 
     /// One retry, and only after a handle that died before it was given the digest: a handle may since belong to
     /// another key, so a new session finds every key again and compares its public half first.
-    fn sign_with_retry(
-        &self,
-        worker: &mut Worker,
-        key: usize,
-        digest: &[u8; 32],
-    ) -> Result<[u8; 64], HsmError> {
+    fn sign_with_retry(&self, worker: &mut Worker, key: usize, data: &Data) -> Result<[u8; 64], HsmError> {
         let number = worker.number;
-        let first = self.guarded(number, || worker.session.sign(worker.handles[key], digest));
+        let first = self.guarded(number, || worker.sign(key, data));
         match first {
             Err(error) if error.class() == CallClass::StaleHandle => {
                 process::say(&format!("worker {number} takes a new session: {error}"));
                 self.renew(worker)?;
-                self.guarded(number, || worker.session.sign(worker.handles[key], digest))
+                self.guarded(number, || worker.sign(key, data))
             }
             other => other,
         }

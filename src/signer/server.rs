@@ -13,20 +13,20 @@ use rustix::fs::{FlockOperation, Mode, flock};
 use super::SignerError;
 use super::pin::PinSource;
 use super::pkcs11::{CallClass, HsmError, Module, ModuleFile, Token};
-use super::pool::{Answers, Pool, WantedKey};
+use super::pool::{Answers, Data, Pool, WantedKey, Work};
 use super::process::{end, harden, say};
 use super::watchdog::Watchdog;
 use crate::digest::Digest;
 use crate::keys::wire::{
-    self, EXIT_TOKEN_LOST, Failure, FailureClass, Generated, Hello, HelloKey, Request, Response, SignJob,
-    Signed, Status,
+    self, EXIT_TOKEN_LOST, Failure, FailureClass, Generated, Hello, HelloKey, Request, Response, Signed,
+    Status,
 };
 use crate::keys::{KeyLabel, PinnedKeys};
 
 /// How long a front may leave its answers unread before it is hung up on.
 const UNREAD: Duration = Duration::from_secs(4);
 /// The start-up calls (load, login, find) may take so many times the limit of one call.
-const START_CALLS: u32 = 8;
+pub(super) const START_CALLS: u32 = 8;
 
 /// What the signer was told at its start.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ pub fn run(setup: Setup) -> Result<(), SignerError> {
     let pin = pin.read()?;
     // 2. The HSM token: found, logged in to, every key checked in every session.
     let module_file = ModuleFile::of(&setup.module)?;
-    let watchdog = Watchdog::start(setup.workers + 1);
+    let watchdog = Watchdog::start(setup.workers + 2);
     let keeper = setup.workers;
     let token = watchdog.guard(keeper, setup.call_limit * START_CALLS, || {
         Module::load(&setup.module)?.token(&setup.token, setup.serial.as_deref())?.login(&pin, setup.ceremony)
@@ -159,20 +159,20 @@ fn hello(pinned: Option<&PinnedKeys>, wanted: &[WantedKey], ceremony: bool) -> H
 }
 
 /// What every connection needs.
-struct Desk {
+pub(super) struct Desk {
     hello: Hello,
     pool: Arc<Pool>,
-    token: Arc<Token>,
-    watchdog: Arc<Watchdog>,
+    pub(super) token: Arc<Token>,
+    pub(super) watchdog: Arc<Watchdog>,
     module_file: ModuleFile,
-    setup: Setup,
+    pub(super) setup: Setup,
 }
 
 /// The writing half of a connection; a frame at a time, from any worker.
-struct Line(Mutex<UnixStream>);
+pub(super) struct Line(Mutex<UnixStream>);
 
 impl Line {
-    fn write(&self, response: &Response) {
+    pub(super) fn write(&self, response: &Response) {
         let mut frame = Vec::with_capacity(128);
         response.encode(&mut frame);
         let mut stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -245,12 +245,12 @@ impl Desk {
         }
     }
 
-    fn handle(&self, request: Request, line: &Line, answers: &Arc<dyn Answers>) -> Result<(), String> {
+    fn handle(&self, request: Request, line: &Arc<Line>, answers: &Arc<dyn Answers>) -> Result<(), String> {
         match request {
             Request::Sign(jobs) => {
                 let left = self.pool.push(jobs, answers);
                 if !left.is_empty() {
-                    answers.send(left.iter().map(busy).collect());
+                    answers.send(left.iter().map(|job| busy(job.id)).collect());
                 }
             }
             Request::Hello { version: wire::VERSION } => line.write(&Response::Hello(self.hello.clone())),
@@ -264,6 +264,13 @@ impl Desk {
             }
             Request::Inventory { id } => self.inventory(id, line),
             Request::Generate { id, label } => self.generate(id, &label, line),
+            Request::GenerateEd25519 { id, label } => self.generate_ed25519(id, &label, line),
+            Request::Keep { id, head } => self.keep(id, head, line),
+            Request::SignMessage { id, key, message } => {
+                if !self.pool.push_message(Work { id, key, data: Data::Message(message) }, answers) {
+                    answers.send(vec![busy(id)]);
+                }
+            }
         }
         Ok(())
     }
@@ -323,8 +330,8 @@ fn make(token: &Token, label: &KeyLabel, modifiable: bool) -> Result<Generated, 
     Ok(Generated { key_id, spki: made.spki, proof })
 }
 
-fn busy(job: &SignJob) -> Signed {
-    Signed { id: job.id, outcome: Err(Failure::new(FailureClass::Busy, "the signer's queue is full")) }
+fn busy(id: u64) -> Signed {
+    Signed { id, outcome: Err(Failure::new(FailureClass::Busy, "the signer's queue is full")) }
 }
 
 /// Ends the process with the error's text as its last line and the error's exit status.

@@ -109,14 +109,10 @@ pub struct Client {
 impl Client {
     /// Reads the roots; connects at the first request.
     pub fn new(config: &WitnessConfig) -> Result<Client, String> {
-        let mut agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .proxy(None)
-            .user_agent(concat!("pechat/", env!("CARGO_PKG_VERSION")))
-            .timeout_global(Some(PATIENCE));
+        let mut agent = agent(PATIENCE);
         if config.url.starts_with("https://") {
-            agent = agent.tls_config(tls(config)?);
+            let roots = with_roots(agent, config.ca.clone());
+            agent = roots.map_err(|e| format!("roots of {}: {e}", config.name))?;
         }
         let url = format!("{}/add-checkpoint", config.url.trim_end_matches('/'));
         Ok(Client { key: config.key()?, url, agent: agent.build().new_agent() })
@@ -160,9 +156,22 @@ fn read(key: &VerifierKey, status: u16, sized: bool, text: &str, body: &str) -> 
     }
 }
 
-fn tls(config: &WitnessConfig) -> Result<TlsConfig, String> {
-    let path = config.ca.clone().unwrap_or_else(|| SYSTEM_ROOTS.into());
-    let fail = |e: &dyn std::fmt::Display| format!("roots of {}: {}: {e}", config.name, path.display());
+type Builder = ureq::config::ConfigBuilder<ureq::typestate::AgentScope>;
+
+/// An agent that follows nobody elsewhere and has to be answered within `patience`.
+pub fn agent(patience: Duration) -> Builder {
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .proxy(None)
+        .user_agent(concat!("pechat/", env!("CARGO_PKG_VERSION")))
+        .timeout_global(Some(patience))
+}
+
+/// Lets the agent speak TLS with servers below the roots in `ca` (PEM), the system's unless given.
+pub fn with_roots(agent: Builder, ca: Option<PathBuf>) -> Result<Builder, String> {
+    let path = ca.unwrap_or_else(|| SYSTEM_ROOTS.into());
+    let fail = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     let pem = std::fs::read(&path).map_err(|e| fail(&e))?;
     let mut roots: Vec<Certificate<'static>> = Vec::new();
     for item in ureq::tls::parse_pem(&pem) {
@@ -175,7 +184,8 @@ fn tls(config: &WitnessConfig) -> Result<TlsConfig, String> {
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let roots = RootCerts::new_with_certs(&roots);
-    Ok(TlsConfig::builder().root_certs(roots).unversioned_rustls_crypto_provider(provider).build())
+    let tls = TlsConfig::builder().root_certs(roots).unversioned_rustls_crypto_provider(provider).build();
+    Ok(agent.tls_config(tls))
 }
 
 #[cfg(test)]

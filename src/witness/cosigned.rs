@@ -12,7 +12,7 @@ use super::client::{AskError, WitnessConfig};
 use super::cosignature;
 use super::request::SignedCheckpoint;
 use super::vkey::VerifierKey;
-use crate::digest::{Digest, hex};
+use crate::digest::hex;
 use crate::journal::checkpoint::{NoteLine, push_line};
 use crate::replace::replace;
 
@@ -20,17 +20,6 @@ use crate::replace::replace;
 const RECENT: usize = 64;
 /// Failures in a row after which status asks for attention.
 const ALARM_AFTER: u32 = 5;
-
-/// A head of our root log that somebody else remembers; rollback detection compares it with the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownHead {
-    /// Who remembers it, in words.
-    pub source: String,
-    /// Leaves of the root log.
-    pub size: u64,
-    /// Its root, when the source told more than the size.
-    pub root: Option<Digest>,
-}
 
 /// One witness in `/v1/status` and `/metrics`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -56,7 +45,6 @@ pub struct WitnessView {
 struct One {
     config: WitnessConfig,
     size: u64,
-    root: Option<Digest>,
     cosigned_at: Option<u64>,
     errors: u64,
     in_a_row: u32,
@@ -95,7 +83,6 @@ impl Witnesses {
             inner.each.push(One {
                 config: config.clone(),
                 size: stored.as_ref().map_or(0, |s| s.checkpoint.size),
-                root: stored.as_ref().map(|s| s.checkpoint.root),
                 cosigned_at: stored.as_ref().map(|s| s.seconds),
                 errors: 0,
                 in_a_row: 0,
@@ -119,7 +106,6 @@ impl Witnesses {
         let mut inner = self.inner();
         let one = &mut inner.each[index];
         one.size = size;
-        one.root = None;
         if size <= ours {
             return false;
         }
@@ -146,18 +132,10 @@ impl Witnesses {
     }
 
     /// A witness cosigned the checkpoint; `line` is verified.
-    pub(super) fn cosigned(
-        &self,
-        index: usize,
-        size: u64,
-        root: Digest,
-        note: &str,
-        line: NoteLine,
-        at: u64,
-    ) {
+    pub(super) fn cosigned(&self, index: usize, size: u64, note: &str, line: NoteLine, at: u64) {
         let mut inner = self.inner();
         let one = &mut inner.each[index];
-        (one.size, one.root, one.cosigned_at) = (size, Some(root), Some(at));
+        (one.size, one.cosigned_at) = (size, Some(at));
         (one.in_a_row, one.last_error, one.history) = (0, None, None);
         inner.attach(size, note, line);
     }
@@ -174,14 +152,6 @@ impl Witnesses {
         let inner = self.inner();
         let found = inner.recent.iter().rev().find(|(_, head)| head.lines.len() >= count);
         found.map(|(size, head)| (*size, head.text()))
-    }
-
-    /// Heads of our root log that the witnesses remember.
-    pub fn known_heads(&self) -> Vec<KnownHead> {
-        let inner = self.inner();
-        let known = inner.each.iter().filter(|one| one.size > 0);
-        let head = |one: &One| KnownHead { source: source(&one.config), size: one.size, root: one.root };
-        known.map(head).collect()
     }
 
     /// For status and metrics; `ours` is the size of the newest sealed root.
@@ -243,7 +213,7 @@ pub(super) fn source(config: &WitnessConfig) -> String {
 /// A cosigned checkpoint from disk, its cosignature verified.
 pub(super) struct Stored {
     pub(super) checkpoint: SignedCheckpoint,
-    note: String,
+    pub(super) note: String,
     line: NoteLine,
     seconds: u64,
 }

@@ -4,9 +4,10 @@
 //! Both sides are here. The witness itself: [`request`] (what it is asked), [`memory`] (when it cosigns),
 //! [`heads`] (what it remembers). The appliance as its client: [`client`] (asks one witness), [`rounds`]
 //! (asks them all, never in the way of a seal), [`cosigned`] (what they said), [`known`] (what they
-//! remember of us, for rollback detection).
+//! remember of us, for rollback detection), [`copies`] (of our newest head, kept elsewhere).
 
 pub mod client;
+pub mod copies;
 pub mod cosignature;
 pub mod cosigned;
 pub mod heads;
@@ -17,6 +18,7 @@ pub mod rounds;
 pub mod vkey;
 
 pub use client::WitnessConfig;
-pub use cosigned::{KnownHead, WitnessView, Witnesses};
-pub use known::known_heads;
+pub use copies::HeadSource;
+pub use cosigned::{WitnessView, Witnesses};
+pub use known::add_known;
 pub use vkey::{KeyKind, VerifierKey};

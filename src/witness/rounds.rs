@@ -54,7 +54,7 @@ pub fn start(journals: &Journals, configs: &[WitnessConfig], dir: PathBuf) -> Re
 async fn choose(journals: Journals, newest: watch::Sender<Option<Arc<Candidate>>>) {
     let mut last = 0;
     loop {
-        if let Some((size, note)) = journals.newest_root()
+        if let Some((size, note)) = journals.published_root()
             && size != last
             && let Ok(checkpoint) = SignedCheckpoint::parse(&note)
         {
@@ -106,14 +106,7 @@ impl Asker {
                     if let Err(error) = self.keep(candidate, &line).await {
                         tracing::warn!(%error, "a cosigned checkpoint could not be stored");
                     }
-                    witnesses.cosigned(
-                        self.index,
-                        checkpoint.size,
-                        checkpoint.root,
-                        &candidate.note,
-                        line,
-                        at,
-                    );
+                    witnesses.cosigned(self.index, checkpoint.size, &candidate.note, line, at);
                     return true;
                 }
                 Ok(Answer::Size(size)) => {

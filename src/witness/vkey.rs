@@ -8,7 +8,7 @@ use base64ct::{Base64, Encoding};
 
 use crate::digest::{Digest, hex, unhex_into};
 use crate::journal::checkpoint::{NoteLine, ecdsa_key_hash};
-use crate::keys::PublicKey;
+use crate::keys::{PublicKey, SPKI_BYTES};
 
 /// Longest key name, bytes.
 const MAX_NAME: usize = 255;
@@ -60,7 +60,7 @@ impl VerifierKey {
     pub fn new(name: &str, kind: KeyKind) -> Result<VerifierKey, VkeyError> {
         check_name(name)?;
         if let KeyKind::Ecdsa(spki) = &kind
-            && PublicKey::from_spki(spki).is_none()
+            && (spki.len() != SPKI_BYTES || PublicKey::from_spki(spki).is_none())
         {
             return Err(VkeyError::Key(name.to_owned()));
         }

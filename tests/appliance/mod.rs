@@ -95,6 +95,15 @@ impl Appliance {
         }
     }
 
+    /// Waits for a `pechat serve` that was asked to end.
+    pub fn wait_for_end(&mut self) {
+        let pid = self.serve_pid();
+        match self.serve.take() {
+            Some(mut child) => drop(child.wait()),
+            None => wait_for("serve to be gone", || !is_alive(pid)),
+        }
+    }
+
     /// Starts `pechat serve` again; returns at once.
     pub fn start_serve(&mut self) {
         let log = std::fs::OpenOptions::new()

@@ -183,7 +183,14 @@ func main() {
 	keyFile := flag.String("key", "", "the journal-head key, PEM")
 	receiptFile := flag.String("receipt", "", "a receipt, C2SP tlog-proof")
 	origin := flag.String("origin", "", "the root log's origin line")
+	vkey := flag.String("vkey", "", "the root log's Ed25519 verifier key, where it has one")
 	flag.Parse()
+	if *vkey != "" {
+		verifier := must(note.NewVerifier(*vkey))
+		opened := must(note.Open(must(fetch(*url+"/root/checkpoint")), note.VerifierList(verifier)))
+		named, at := tree(opened.Text)
+		that(named == *origin && len(opened.Sigs) == 1, fmt.Sprintf("checkpoint at %d, opened with the Ed25519 verifier key", at.N))
+	}
 	key := readKey(*keyFile, *origin)
 
 	r := readReceipt(*receiptFile)

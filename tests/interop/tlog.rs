@@ -107,3 +107,40 @@ fn openssl_checks_signature_and_token_of_the_public_checkpoint() {
     stage.fails("openssl", &[&signature[..], &["other"]].concat());
     stage.fails("openssl", &[&token[..], &["other"]].concat());
 }
+
+#[test]
+fn go_opens_a_published_checkpoint_with_a_standard_verifier_key() {
+    if !present(&["go", MODULES]) {
+        return;
+    }
+    // Of its own: the others run without a second key.
+    let (started, dir) = (std::sync::Arc::new(crate::Appliance::start()), tempfile::tempdir().unwrap());
+    let mut stage = Stage { appliance: started, dir };
+    let appliance = std::sync::Arc::get_mut(&mut stage.appliance).expect("one owner");
+    let config = std::fs::read_to_string(appliance.config()).unwrap();
+    std::fs::write(appliance.config(), config.clone() + "\n[journal]\ned25519 = true\n").unwrap();
+    appliance.kill_serve();
+    let pechat = env!("CARGO_BIN_EXE_pechat");
+    let without =
+        std::process::Command::new(pechat).args(["serve", "--config"]).arg(appliance.config()).output();
+    let said = String::from_utf8_lossy(&without.unwrap().stderr).into_owned();
+    assert!(said.contains("run `pechat journal second-key`"), "{said}");
+    let mut make = std::process::Command::new(pechat);
+    let vkey = runs(make.args(["journal", "second-key", "--config"]).arg(appliance.config()));
+    let vkey =
+        vkey.lines().find(|line| line.starts_with("seal.example.gov/root+")).expect("a key").to_owned();
+    appliance.start_serve();
+    appliance.wait_until_ready();
+    stage.receipt(1, "first");
+    let url = format!("{}/root/checkpoint", stage.appliance.env("PECHAT_PUBLIC_URL"));
+    let three =
+        |text: &str| text.lines().filter(|line| line.starts_with("— seal.example.gov/root ")).count() == 3;
+    crate::appliance::wait_for("both signatures and the token", || {
+        let out = std::process::Command::new("curl").args(["-sf", "--max-time", "6", &url]).output().unwrap();
+        three(&String::from_utf8_lossy(&out.stdout))
+    });
+    let said = runs(stage.stranger("first").args(["-vkey", &vkey]));
+    says(&said, &["opened with the Ed25519 verifier key", "signed with the head key", "PASSED"]);
+    let other = "seal.example.gov/root+11ed5a8f+AZfRrCvZ3cOgMuhWbcTKq6k2l1Mcqd4Tq9VkPn3KjKfT";
+    assert!(!stage.stranger("first").args(["-vkey", other]).output().unwrap().status.success());
+}

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use pechat::journal::known::{Doubt, Known, publish};
+use pechat::journal::known::{Doubt, Known, KnownHead, publish};
 use pechat::journal::record::Header;
 use pechat::journal::{JournalError, Journals, OwnJournal};
+use pechat::witness::HeadSource;
 use tempfile::TempDir;
 
 use super::fixture::*;
@@ -163,7 +164,7 @@ async fn what_is_no_head_of_ours_is_doubted_not_ignored() {
     }
     let mut known = Known::default();
     known.add("a witness", Ok(good), SITE, &[7; 91]);
-    assert!(matches!(known.unreadable.as_slice(), [Doubt::Unreadable { .. }]));
+    assert!(matches!(known.doubts.as_slice(), [Doubt::Unreadable { .. }]));
 }
 
 #[tokio::test]
@@ -178,4 +179,69 @@ async fn a_witness_that_knows_more_stops_a_running_service() {
     journals.compare(&known).unwrap();
     assert!(journals.quarantine().expect("quarantine").reason().starts_with("witness.example.org"));
     writes_nothing(&rolled.world, &rolled.old, &journals).await;
+}
+
+/// A machine that answers each request with the same text; ends when dropped.
+fn replica(status: &'static str, text: String) -> String {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/head", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut request = BufReader::new(&stream).lines().map_while(Result::ok);
+            request.find(String::is_empty);
+            let length = text.len();
+            let _ = write!(
+                &stream,
+                "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}"
+            );
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_restored_backup_is_told_by_a_head_that_another_machine_keeps() {
+    let rolled = RolledBack::new().await;
+    let newest = std::fs::read_to_string(&rolled.head).unwrap();
+    let url = replica("200 OK", newest.clone());
+    let source = HeadSource::from(url.clone());
+    let mut known = Known::default();
+    source.read(&mut known, SITE, &rolled.world.spki());
+    let journals = rolled.world.open_knowing(&rolled.old, known).await.unwrap();
+    let reason = journals.quarantine().expect("quarantine").reason();
+    assert!(reason.contains(&format!("{url} holds a signed head of")), "{reason}");
+    writes_nothing(&rolled.world, &rolled.old, &journals).await;
+
+    // Whoever sits on the way can keep the address silent, and no more.
+    for (status, text) in [
+        ("404 Not Found", newest.clone()),
+        ("200 OK", newest.replacen("/root\n", "/root\n1", 1)),
+        ("200 OK", "<html>".to_owned()),
+        ("200 OK", "x".repeat(1 << 20)),
+    ] {
+        let mut known = Known::default();
+        HeadSource::from(replica(status, text)).read(&mut known, SITE, &rolled.world.spki());
+        assert_eq!(known, Known::default());
+    }
+    let mut known = Known::default();
+    HeadSource::from("http://127.0.0.1:1/head".to_owned()).read(&mut known, SITE, &rolled.world.spki());
+    assert_eq!(known, Known::default());
+}
+
+#[tokio::test]
+async fn the_gap_record_gives_up_a_head_that_is_known_by_its_size_alone() {
+    let rolled = RolledBack::new().await;
+    let alone = |size| {
+        let head = KnownHead { source: "witness one".into(), size, root: None, note: None };
+        Known { heads: vec![head], doubts: Vec::new() }
+    };
+    let journals = rolled.world.open_knowing(&rolled.old, alone(1000)).await.unwrap();
+    let statement = super::gap::statement(&journals);
+    assert_eq!(statement.given_up.len(), 1);
+    assert_eq!((statement.given_up[0].root, &statement.given_up[0].note), (None, &None));
+    journals.settle(&statement).await.unwrap();
+    drop(journals);
+    assert!(rolled.world.open_knowing(&rolled.old, alone(1000)).await.unwrap().quarantine().is_none());
+    assert!(rolled.world.open_knowing(&rolled.old, alone(1001)).await.unwrap().quarantine().is_some());
 }

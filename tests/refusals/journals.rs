@@ -91,7 +91,9 @@ fn names(world: &World) {
 fn own_journals(world: &World) {
     let (registry, auditor) = (world.registry(), world.auditor());
     let (controller, _) = world.identity("land-agency", "internal-controller", "controller");
-    for name in ["own.timestamps", "own.certificates", "own.clock", "own.events", "own%2etimestamps"] {
+    for name in
+        ["own.timestamps", "own.certificates", "own.clock", "own.events", "own.twins", "own%2etimestamps"]
+    {
         world.check(
             &format!("{name} is unknown to a registry service and to an institution's controller"),
             |w| {

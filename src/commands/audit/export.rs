@@ -6,9 +6,13 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::Deserialize;
 
 use super::addresses::{origin_and_path, published_at};
-use super::folder::{self, CHECKPOINT, CONSISTENCY, EXPORT, HEAD, HEAD_KEY, RECEIPT, ROOT, digest_of};
+use super::archive;
+use super::folder::{
+    self, CHECKPOINT, CONSISTENCY, EXPORT, HEAD, HEAD_KEY, RECEIPT, ROOT, digest_of, statement_name, twin,
+};
 use super::manifest::{MANIFEST, Manifest, is_plain};
 use super::trust::{Pins, TrustArgs};
 use super::{Report, Verdict};
@@ -48,8 +52,22 @@ pub struct ExportArgs {
     pub config: Option<PathBuf>,
 }
 
+/// What the folder is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// An audit.
+    Audit,
+    /// To be kept when the appliance is gone.
+    Archive,
+}
+
 /// Downloads, then verifies what was downloaded. The folder appears whole or not at all.
 pub fn run(args: &ExportArgs) -> Result<Verdict, String> {
+    run_for(args, Purpose::Audit)
+}
+
+/// [`run`] for this purpose.
+pub fn run_for(args: &ExportArgs, purpose: Purpose) -> Result<Verdict, String> {
     let settings = settings::load(args.config.as_deref()).map_err(|e| e.to_string())?;
     let journal = JournalName::try_from(args.journal.clone()).map_err(|e| e.to_string())?;
     if args.out.exists() {
@@ -61,7 +79,8 @@ pub fn run(args: &ExportArgs) -> Result<Verdict, String> {
     name.push(".partial");
     let partial = PathBuf::from(name);
     DirBuilder::new().mode(0o700).create(&partial).map_err(|e| at(&partial, e))?;
-    let made = Maker { dir: &partial, settings: &settings, public_url: args.public_url.as_deref() }
+    let public_url = args.public_url.as_deref();
+    let made = Maker { dir: &partial, settings: &settings, public_url, purpose }
         .make(journal.as_str(), &pins)
         .and_then(|notes| fs::rename(&partial, &args.out).map(|()| notes).map_err(|e| at(&args.out, e)));
     let notes = made.inspect_err(|_| drop(fs::remove_dir_all(&partial)))?;
@@ -73,10 +92,27 @@ pub fn run(args: &ExportArgs) -> Result<Verdict, String> {
     Ok(if only_key { Verdict::Passed } else { report.verdict() })
 }
 
-struct Maker<'a> {
-    dir: &'a Path,
+/// The answer of `/v1/journals/{journal}/twin`.
+#[derive(Deserialize)]
+struct TwinRoot {
+    statement: String,
+    receipt: String,
+}
+
+/// A control entry as the appliance answers it.
+#[derive(Deserialize)]
+struct Stated {
+    seq: u64,
+    statement: Option<String>,
+}
+
+/// Fills a folder.
+pub(super) struct Maker<'a> {
+    /// The folder.
+    pub dir: &'a Path,
     settings: &'a Settings,
     public_url: Option<&'a str>,
+    purpose: Purpose,
 }
 
 impl Maker<'_> {
@@ -84,6 +120,8 @@ impl Maker<'_> {
     fn make(&self, journal: &str, pins: &Pins) -> Result<Vec<String>, String> {
         let api = Connection::open(self.settings).map_err(|e| e.to_string())?;
         let base = format!("/v1/journals/{journal}");
+        // Before the export, so that this holds at least the entries that the root covers.
+        self.twin(&api, &base)?;
         let path = self.dir.join(EXPORT);
         let mut file = File::create_new(&path).map_err(|e| at(&path, e))?;
         api.download(&format!("{base}/export"), &mut file).map_err(|e| e.to_string())?;
@@ -94,13 +132,31 @@ impl Maker<'_> {
         let last = header.count.saturating_sub(1);
         self.write(RECEIPT, &self.get(&api, &format!("{base}/receipts/{last}"))?)?;
         self.heads(&api, &base, header.count)?;
-        let notes = self.keys(&api, pins)?;
+        self.statements(&api, &base, header.count)?;
+        let mut notes = self.keys(&api, pins)?;
         self.certificates(&header.proof)?;
-        for (name, text) in [("FORMAT.md", FORMAT), ("verify.py", VERIFIER), ("README.txt", README)] {
+        for (name, text) in [("FORMAT.md", FORMAT), ("verify.py", VERIFIER)] {
             self.write(name, text.as_bytes())?;
+        }
+        match self.purpose {
+            Purpose::Audit => self.write("README.txt", README.as_bytes())?,
+            Purpose::Archive => notes.extend(archive::add(self, &header)?),
         }
         self.manifest()?;
         Ok(notes)
+    }
+
+    /// The newest SHA3-256 root, if one is stated yet.
+    fn twin(&self, api: &Connection, base: &str) -> Result<(), String> {
+        let path = format!("{base}/twin");
+        let reply = api.get(&path).map_err(|e| e.to_string())?;
+        if reply.status == 404 {
+            return Ok(());
+        }
+        let body = reply.success(&path).map_err(|e| e.to_string())?.body;
+        let root: TwinRoot = serde_json::from_slice(&body).map_err(|e| format!("{path}: {e}"))?;
+        self.write(twin::STATEMENT, root.statement.as_bytes())?;
+        self.write(twin::RECEIPT, root.receipt.as_bytes())
     }
 
     /// The newest head and root checkpoint, asked for after the export so that they continue it.
@@ -113,6 +169,15 @@ impl Maker<'_> {
             self.write(CONSISTENCY, &self.get(api, &format!("{base}/consistency?old={old}&new={new}"))?)?;
         }
         self.write(CHECKPOINT, &self.get(api, "/v1/checkpoint")?)
+    }
+
+    /// The statements of the control entries that the export has.
+    fn statements(&self, api: &Connection, base: &str, count: u64) -> Result<(), String> {
+        let body = self.get(api, &format!("{base}/statements"))?;
+        let all: Vec<Stated> = serde_json::from_slice(&body).map_err(|e| format!("statements: {e}"))?;
+        let all = all.into_iter().filter(|stated| stated.seq < count);
+        all.filter_map(|stated| Some((statement_name(stated.seq), stated.statement?)))
+            .try_for_each(|(name, text)| self.write(&name, text.as_bytes()))
     }
 
     fn keys(&self, api: &Connection, pins: &Pins) -> Result<Vec<String>, String> {
@@ -155,7 +220,8 @@ impl Maker<'_> {
         reply.map(|reply| reply.body).map_err(|e| e.to_string())
     }
 
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), String> {
+    /// Writes a file that is not there yet.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), String> {
         let path = self.dir.join(name);
         let written = File::create_new(&path).and_then(|mut file| {
             io::Write::write_all(&mut file, bytes)?;

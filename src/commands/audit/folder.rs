@@ -1,5 +1,7 @@
 //! The folder of `pechat audit export`, verified from nothing but itself and the auditor's own keys.
 
+pub mod twin;
+
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
@@ -14,8 +16,10 @@ use crate::clock::UtcMicros;
 use crate::commands::verify::material::{certificates, public_key, with_trust};
 use crate::digest::Digest;
 use crate::journal::checkpoint::{Checkpoint, open_note};
-use crate::journal::entry::Entry;
+use crate::journal::entry::{Entry, EntryKind};
 use crate::journal::receipt::{HeadProof, parse_single};
+use crate::journal::tenure::Statement;
+use crate::journal::twin::Twin;
 use crate::journal::verify::{
     ExportFacts, verify_checkpoint, verify_continuation, verify_head, verify_receipt,
 };
@@ -35,6 +39,11 @@ pub const RECEIPT: &str = "receipt.txt";
 pub const ROOT: &str = "root.pem";
 /// The journal-head key.
 pub const HEAD_KEY: &str = "journal-head.pem";
+
+/// The statement of control entry `seq`.
+pub fn statement_name(seq: u64) -> String {
+    format!("statement-{seq}.json")
+}
 
 /// Longest file read into memory, bytes.
 const MAX_FILE: u64 = 16 << 20;
@@ -118,11 +127,23 @@ impl<'p> Folder<'p> {
     fn check(&self, report: &mut Report) -> Result<(), Fault> {
         let receipt = self.optional(RECEIPT)?.map(|bytes| self.receipt(&bytes)).transpose()?;
         let mut sealed = None;
+        let mut controls = Vec::new();
         let seq = receipt.as_ref().map(|(entry, _)| entry.seq);
-        let facts = export(&self.dir.join(EXPORT), &self.trusted, |entry, _| {
-            if Some(entry.seq) == seq {
-                sealed = Some(*entry);
-            }
+        let path = self.dir.join(EXPORT);
+        let (facts, twin) = std::thread::scope(|scope| {
+            let twin = scope.spawn(|| self.twin());
+            let facts = export(&path, &self.trusted, |entry, _| {
+                if Some(entry.seq) == seq {
+                    sealed = Some(*entry);
+                }
+                if [EntryKind::Freeze as u16, EntryKind::HandOver as u16].contains(&entry.kind) {
+                    controls.push(*entry);
+                }
+            });
+            (
+                facts,
+                twin.join().unwrap_or_else(|_| Err(Fault::indeterminate("the SHA3-256 tree ended early"))),
+            )
         });
         let facts = facts.map_err(|fault| fault.of(EXPORT))?;
         report.lines.extend(lines(&facts));
@@ -133,8 +154,17 @@ impl<'p> Folder<'p> {
             }
             self.same_log(RECEIPT, &root, &facts)?;
         }
+        self.statements(&facts, &controls, report)?;
         self.head(&facts, report)?;
         self.checkpoint(&facts)?;
+        report.lines.push(match twin? {
+            None => "no SHA3-256 root yet; an export made later holds one".into(),
+            Some(held) => {
+                self.same_log(twin::RECEIPT, &held.checkpoint, &facts)?;
+                let Twin { size, twin, .. } = held.twin;
+                format!("SHA3-256 root of its first {size} entries, sealed in own.twins: {twin}")
+            }
+        });
         self.revocation(report)
     }
 
@@ -144,6 +174,38 @@ impl<'p> Folder<'p> {
         parse_single(text).map_err(|e| bad(e.to_string()))?;
         let facts = self.trusting(|trust| verify_receipt(text, trust)).map_err(|e| bad(e.to_string()))?;
         Ok((facts.entry, facts.proof.checkpoint))
+    }
+
+    /// Every control entry's statement: about that entry, of the owner at the time.
+    fn statements(&self, facts: &ExportFacts, controls: &[Entry], report: &mut Report) -> Result<(), Fault> {
+        let mut owner = facts.charter.institution.clone();
+        for entry in controls {
+            let name = statement_name(entry.seq);
+            let Some(text) = self.optional(&name)? else {
+                report.lines.push(format!("NOT CHECKED: why entry {}; there is no {name}", entry.seq));
+                continue;
+            };
+            let bad = |reason: String| Fault::failed(reason).of(&name);
+            if Digest::of(&text) != entry.digest {
+                return Err(bad(format!("is not what entry {} was sealed for", entry.seq)));
+            }
+            let said = Statement::parse(&text).map_err(bad)?;
+            let about = (said.kind() as u16, &*said.origin, said.seq);
+            if about != (entry.kind, &*facts.charter.origin, entry.seq) {
+                return Err(bad("is about another entry".into()));
+            }
+            if owner.as_deref() != Some(said.institution.as_str()) {
+                return Err(bad(format!("is about a journal of {}, which it was not", said.institution)));
+            }
+            let persons: Vec<_> = said.agreed_by.iter().map(|by| &*by.person).collect();
+            let (seq, persons) = (entry.seq, persons.join(", "));
+            report.lines.push(match &said.to {
+                Some(to) => format!("handed over to {to} by entry {seq}, as {persons} agreed"),
+                None => format!("frozen by entry {seq}, as {persons} agreed"),
+            });
+            owner = said.to.map(String::from).or(owner);
+        }
+        Ok(())
     }
 
     fn head(&self, facts: &ExportFacts, report: &mut Report) -> Result<(), Fault> {

@@ -4,6 +4,7 @@
 mod export;
 mod folder;
 mod renew;
+mod renewals;
 mod stamp;
 mod verify;
 
@@ -30,6 +31,9 @@ enum EvidenceCommand {
         after_help = "Examples: pechat evidence renew land-2026-11\n          pechat evidence renew --hash sha3-512 land-2026-11"
     )]
     Renew(renew::RenewArgs),
+    /// Report renewals that the appliance could not record when they were made
+    #[command(after_help = "Example: pechat evidence record land-2026-11")]
+    Record(renewals::RecordArgs),
     /// Verify files against their records at any time: PASSED, FAILED or INDETERMINATE
     #[command(after_help = "Example: pechat evidence verify --ca root.pem --at 2040-01-01 land-2026-11")]
     Verify(verify::VerifyArgs),
@@ -40,6 +44,7 @@ pub fn run(args: EvidenceArgs) -> ExitCode {
     let done = match args.command {
         EvidenceCommand::Export(args) => export::run(&args),
         EvidenceCommand::Renew(args) => renew::run(&args),
+        EvidenceCommand::Record(args) => renewals::run(&args),
         EvidenceCommand::Verify(args) => verify::run(&args),
     };
     done.map(Verdict::exit).unwrap_or_else(|error| {

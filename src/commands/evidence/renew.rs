@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::folder::{digest, read_record, recorded, write_record};
+use super::renewals;
 use super::stamp::{Authority, StampArgs};
 use super::verify::{VerifierArgs, report};
 use crate::commands::audit::Verdict;
@@ -54,7 +55,15 @@ pub fn run(args: &RenewArgs) -> Result<Verdict, String> {
     for (name, record) in names.iter().zip(&renewed) {
         write_record(&args.dir, name, record)?;
     }
+    renewals::draft(&args.dir, &names, &records, &renewed)?;
+    let reported = renewals::report_drafts(&args.dir, args.config.as_deref());
     let after = report(&args.dir, &args.verifier)?;
     after.print(&args.dir, false);
+    match reported {
+        Ok(_) => println!("        the renewal is an entry of the appliance's own.events"),
+        Err(why) => println!(
+            "        NOT RECORDED by the appliance yet: {why}; `pechat evidence record` does it later"
+        ),
+    }
     Ok(after.verdict())
 }

@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::folder::{at, digest, files, read_record, recorded};
+use super::renewals;
 use crate::clock::{UtcMicros, system};
 use crate::commands::audit::trust::TrustArgs;
 use crate::commands::audit::{Fault, Report, Verdict, each};
@@ -60,7 +61,8 @@ pub(super) fn report(dir: &Path, args: &VerifierArgs) -> Result<Report, String> 
 }
 
 fn report_at(dir: &Path, args: &VerifierArgs, at: UtcMicros) -> Result<Report, String> {
-    let roots = args.trust.load()?.roots;
+    let pins = args.trust.load()?;
+    let roots = pins.roots.clone();
     let policy =
         args.policy.as_ref().map(|path| read(path).map(|b| String::from_utf8_lossy(&b).into_owned()));
     let policy = Policy::parse(policy.transpose()?.as_deref().unwrap_or(BUILT_IN));
@@ -82,6 +84,10 @@ fn report_at(dir: &Path, args: &VerifierArgs, at: UtcMicros) -> Result<Report, S
     }
     if recorded.is_empty() {
         report.note(Fault::indeterminate("holds no evidence record; `pechat evidence export` makes them"));
+    }
+    match renewals::check(dir, &pins) {
+        Ok(lines) => report.lines.extend(lines),
+        Err(fault) => report.note(fault),
     }
     if let (Some(since), Verdict::Passed) = (since, report.verdict()) {
         let (since, at) = (since.iso8601(), at.iso8601());

@@ -61,6 +61,23 @@ impl Body<'_> {
         self.0.extend_from_slice(&made.proof);
     }
 
+    // Callers stay below MAX_MESSAGE; more would be refused by the other end.
+    pub(super) fn message(&mut self, message: &[u8]) {
+        self.count(message.len());
+        self.0.extend_from_slice(message);
+    }
+
+    pub(super) fn kept(&mut self, heads: &Vec<Vec<u8>>) {
+        self.0.push(heads.len() as u8);
+        heads.iter().for_each(|head| self.message(head));
+    }
+
+    pub(super) fn generated_ed25519(&mut self, made: &GeneratedEd25519) {
+        self.0.extend_from_slice(&made.key_id);
+        self.0.extend_from_slice(&made.spki);
+        self.0.extend_from_slice(&made.proof);
+    }
+
     pub(super) fn status(&mut self, status: &Status) {
         self.u64(status.id);
         self.u64(status.signed);
@@ -160,6 +177,26 @@ impl<'a> Reader<'a> {
 
     pub(super) fn generated(&mut self) -> Result<Generated, WireError> {
         Ok(Generated { key_id: self.array()?, spki: self.array()?, proof: self.array()? })
+    }
+
+    pub(super) fn message(&mut self, least: usize) -> Result<Vec<u8>, WireError> {
+        let count = usize::from(self.u16()?);
+        if !(least..=MAX_MESSAGE).contains(&count) {
+            return Err(WireError::Field("message length"));
+        }
+        self.bytes(count).map(<[u8]>::to_vec)
+    }
+
+    pub(super) fn kept(&mut self) -> Result<Vec<Vec<u8>>, WireError> {
+        let count = usize::from(self.u8()?);
+        if count > MAX_KEPT {
+            return Err(WireError::Field("count"));
+        }
+        (0..count).map(|_| self.message(0)).collect()
+    }
+
+    pub(super) fn generated_ed25519(&mut self) -> Result<GeneratedEd25519, WireError> {
+        Ok(GeneratedEd25519 { key_id: self.array()?, spki: self.array()?, proof: self.array()? })
     }
 
     pub(super) fn status(&mut self) -> Result<Status, WireError> {

@@ -15,6 +15,10 @@ fn requests() -> Vec<Request> {
         Request::Generate { id: 9, label: label("tsu-1") },
         Request::Status { id: u64::MAX },
         Request::Inventory { id: 7 },
+        Request::Keep { id: 1, head: vec![] },
+        Request::Keep { id: 2, head: vec![7; MAX_MESSAGE] },
+        Request::SignMessage { id: 3, key: 1, message: b"text".to_vec() },
+        Request::GenerateEd25519 { id: 4, label: label("head-two") },
     ]
 }
 
@@ -34,6 +38,13 @@ fn responses() -> Vec<Response> {
         ]),
         Response::Generated { id: 1, outcome: Ok(made) },
         Response::Generated { id: 2, outcome: Err(failure(FailureClass::NotAllowed)) },
+        Response::Kept { id: 1, outcome: Ok(vec![]) },
+        Response::Kept { id: 2, outcome: Ok(vec![vec![1; MAX_MESSAGE]; MAX_KEPT]) },
+        Response::Kept { id: 3, outcome: Err(failure(FailureClass::Refused)) },
+        Response::GeneratedEd25519 {
+            id: 4,
+            outcome: Ok(GeneratedEd25519 { key_id: [1; 16], spki: [2; 44], proof: [3; 64] }),
+        },
         Response::Status(Status { id: 1, signed: 2, failed: 3, queued: 4 }),
         Response::Inventory { id: 7, outcome: Ok("{\"module\":\"ž\"}".into()) },
         Response::Inventory { id: 8, outcome: Err(failure(FailureClass::WrongSignature)) },

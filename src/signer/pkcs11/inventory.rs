@@ -97,7 +97,10 @@ fn key_facts(session: &Session, label: &str, id: &[u8]) -> Result<KeyFacts, HsmE
         let value = found.iter().find(|value| value.attribute_type() == *wanted);
         value.map_or_else(|| format!("{wanted:?}: not told"), |value| format!("{value:?}"))
     };
-    let spki = public_key(session, label, public)?;
+    let spki = match public_key(session, label, public) {
+        Err(HsmError::NotP256(_)) => spki_of_ed25519(&edwards_key(session, label, public)?).to_vec(),
+        other => other?.to_vec(),
+    };
     Ok(KeyFacts {
         id: hex(id),
         spki_sha256: Digest::of(&spki).to_string(),

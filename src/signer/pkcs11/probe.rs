@@ -73,19 +73,19 @@ impl Token {
             template
         };
         let (for_public, for_private) = (
-            for_session(public_template(label, [0; 16])),
-            for_session(private_template(label, [0; 16], false)),
+            for_session(public_template(label, [0; 16], Curve::P256)),
+            for_session(private_template(label, [0; 16], false, Curve::P256)),
         );
         let (public, private) =
             session.generate_key_pair(&Mechanism::EccKeyPairGen, &for_public, &for_private)?;
-        confirm(&session, label, private, &protected(false))?;
+        confirm(&session, label, private, &protected(false, Curve::P256))?;
         let spki = public_key(&session, label, public)?;
         let known = PublicKey::from_spki(&spki).ok_or(HsmError::NotP256(label.into()))?;
         let session = TokenSession(session);
         let mut right = 0;
         for number in 0..signatures {
             let digest = [number; 32];
-            let raw = session.sign(KeyHandle(private), &digest)?;
+            let raw = session.sign(KeyHandle(private, Curve::P256), &digest)?;
             right += u8::from(known.verifies(&digest, &raw));
         }
         Ok(right)
