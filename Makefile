@@ -12,6 +12,7 @@ FUZZ_SECONDS ?= 60
 SOAK_ROUNDS ?= 500
 SOAK_CUTS ?= 20
 SOAK_SCHEDULES ?= 1000000
+SOAK_FAULTS ?= 200
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PECHAT := $(TARGET)/release/pechat
 
@@ -129,7 +130,8 @@ bench-peers: ## Tessera's POSIX log on the same disk in the same run, ratio to o
 	done
 	cargo bench --locked --bench appliance -- peers
 
-soak: ## SOAK_ROUNDS kill -9 of either process, SOAK_CUTS power cuts (as root), SOAK_SCHEDULES simulated crash schedules
+soak: ## SOAK_ROUNDS kill -9 of either process, SOAK_CUTS power cuts (as root), SOAK_SCHEDULES simulated crash schedules, SOAK_FAULTS schedules of HSM faults
 	@PECHAT_CRASH_ROUNDS=$(SOAK_ROUNDS) cargo test --release --locked --test crash -- --nocapture
 	PECHAT_POWER_CUTS=$(SOAK_CUTS) cargo test --release --locked --test powercut -- --nocapture
+	PECHAT_FAULT_SCHEDULES=$(SOAK_FAULTS) cargo test --release --locked --test hsm_faults -- --nocapture
 	SCHEDULES=$(SOAK_SCHEDULES) cargo test --release --locked --test simulation no_schedule -- --nocapture

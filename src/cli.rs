@@ -20,6 +20,8 @@ enum Command {
     Serve(commands::serve::ServeArgs),
     /// Run the process that owns the HSM token (started by serve or systemd).
     Signer(commands::signer::SignerArgs),
+    /// Look at an HSM before anything is configured: slots, mechanisms, limits, a throw-away key.
+    Hsm(commands::hsm::HsmArgs),
     /// Make keys in the HSM, certificates and the data directory; once.
     Init(commands::init::InitArgs),
     /// Check a configuration file and list every fault.
@@ -51,6 +53,7 @@ pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => finish(commands::serve::run(args)),
         Command::Signer(args) => finish(commands::signer::run(args)),
+        Command::Hsm(args) => finish(commands::hsm::run(args)),
         Command::Init(args) => finish(commands::init::run(args)),
         Command::CheckConfig(args) => finish(commands::check_config::run(args)),
         Command::Verify(args) => commands::verify::run(args),

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use cryptoki::context::Pkcs11;
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::object::{Attribute, ObjectHandle};
 use cryptoki::session::Session;
+use cryptoki::slot::Slot;
 use pechat::digest::hex;
 use pechat::keys::PublicKey;
 use pechat::signer::pin::{OpenPin, Pin, PinSource};
@@ -43,15 +44,26 @@ impl ScratchKey {
     }
 }
 
+/// The module alone, initialised as the signer does it.
+pub fn initialised(target: &Target) -> Result<Pkcs11, Failed> {
+    let module = Pkcs11::new(&target.module)?;
+    module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))?;
+    Ok(module)
+}
+
+/// The slot of the token with the label.
+pub fn slot_of(module: &Pkcs11, target: &Target) -> Result<Slot, Failed> {
+    let labelled =
+        |slot| module.get_token_info(slot).is_ok_and(|t| t.label().trim_matches([' ', '\0']) == target.token);
+    let slot = module.get_slots_with_token()?.into_iter().find(|slot| labelled(*slot));
+    slot.ok_or_else(|| format!("no token is labelled {:?}", target.token).into())
+}
+
 /// A plain session beside the product's, in a process that is already logged in: for what the product itself never
 /// does, such as destroying keys.
 pub fn plain_session(target: &Target) -> Result<Session, Failed> {
     let module = Pkcs11::new(&target.module)?;
-    let slots = module.get_slots_with_token()?;
-    let labelled =
-        |slot| module.get_token_info(slot).is_ok_and(|t| t.label().trim_matches([' ', '\0']) == target.token);
-    let slot = slots.into_iter().find(|slot| labelled(*slot)).ok_or("the HSM token is gone")?;
-    Ok(module.open_rw_session(slot)?)
+    Ok(module.open_rw_session(slot_of(&module, target)?)?)
 }
 
 /// Both halves of a key.

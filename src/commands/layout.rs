@@ -27,6 +27,11 @@ pub(super) fn keys(config: &Config) -> PathBuf {
     config.data("keys.json")
 }
 
+/// What the HSM looked like when it was pinned.
+pub(super) fn inventory(config: &Config) -> PathBuf {
+    config.data("hsm-inventory.json")
+}
+
 /// There while `pechat init` has not finished.
 pub(super) fn unfinished(config: &Config) -> PathBuf {
     config.data("INIT-UNFINISHED")

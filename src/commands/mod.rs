@@ -11,6 +11,7 @@ pub mod demo;
 pub mod doctor;
 pub mod evidence;
 mod heads;
+pub mod hsm;
 pub mod init;
 pub mod journal;
 mod layout;

@@ -69,6 +69,15 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let second_key = second_key::configured(&config, &pinned)?;
     let keys = client::connect(pinned, layout::signer(&config)?, config.hsm.queue, SIGN_DEADLINE);
     let keys = keys.await.map_err(during("HSM"))?;
+    let inventory = layout::inventory(&config);
+    let differences = keys.pin_inventory(&inventory).map_err(during("HSM"))?;
+    if !differences.general.is_empty() {
+        tracing::error!(
+            differences = differences.general.join("; "),
+            "the HSM is not the pinned one: no key signs. If the change is meant, move {} away and start again",
+            inventory.display()
+        );
+    }
     let (clock, transitions) = clock::start(config.clock.clone(), None).map_err(during("clock"))?;
     let (stamp, authority_for_stamp) = late_stamp();
     let journals = open_journals(&config, &keys, &clock, stamp).await?;

@@ -318,6 +318,7 @@ impl Problem {
             KeyError::Unknown(_)
             | KeyError::Refused(_)
             | KeyError::WrongSignature(_)
+            | KeyError::Differs { .. }
             | KeyError::BadLabel(_) => Self::new(503, "hsm-refused", text, FROZEN),
         }
     }

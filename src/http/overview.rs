@@ -88,6 +88,12 @@ fn clock(app: &App) -> Result<String, String> {
 }
 
 fn hsm(app: &App) -> Result<String, String> {
+    let frozen = app.keys.frozen().into_iter().map(|key| format!("key {key} gave a wrong signature"));
+    let differing = app.keys.differing().into_iter().map(|(key, what)| format!("key {key} differs: {what}"));
+    let stopped: Vec<_> = frozen.chain(differing).collect();
+    if !stopped.is_empty() {
+        return Err(stopped.join("; "));
+    }
     match app.keys.state() {
         SignerState::Ready => Ok(format!("ready, {} keys pinned", app.keys.pinned().keys.len())),
         SignerState::Down { reason } => Err(format!("signer down: {reason}")),

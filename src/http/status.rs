@@ -1,5 +1,6 @@
 //! What the appliance says about itself: clock, HSM, journals, metrics, interface.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use crate::clock::ClockStatus;
 use crate::digest::Digest;
 use crate::journal::JournalStats;
 use crate::keys::client::SignerControl;
+use crate::keys::inventory::Inventory;
 use crate::keys::{KeyLabel, KeyPurpose, SignerState};
 use crate::telemetry::Snapshot;
 use crate::witness::WitnessView;
@@ -57,6 +59,10 @@ pub struct Hsm {
     last_error: Option<String>,
     /// Keys that gave a wrong signature; refused until the service restarts.
     frozen: Vec<KeyLabel>,
+    /// Keys that differ from the pinned inventory, and in what; refused until the service restarts.
+    differing: BTreeMap<String, String>,
+    /// The HSM at the last look: module and its hash, make, model, serial, firmware, mechanisms, keys.
+    inventory: Option<Inventory>,
     /// The pinned keys.
     keys: Vec<Key>,
 }
@@ -82,6 +88,8 @@ fn hsm_of(app: &App) -> Hsm {
         restarts: control.map_or(0, SignerControl::restarts),
         last_error: control.and_then(SignerControl::last_error),
         frozen: app.keys.frozen(),
+        differing: app.keys.differing().into_iter().map(|(label, what)| (label.into(), what)).collect(),
+        inventory: control.and_then(SignerControl::inventory),
         keys: keys.collect(),
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
+use super::inventory::Inventory;
 use super::link::Link;
 use super::process::SignerProcess;
 use super::supervisor::{Supervisor, reach};
@@ -28,7 +29,12 @@ pub struct SignerCommand {
     pub call_limit: Duration,
     /// Longest time from start to the first signature.
     pub start_limit: Duration,
+    /// How often the HSM is compared with its pinned inventory, besides at each start.
+    pub inventory_every: Duration,
 }
+
+/// See [`SignerCommand::inventory_every`].
+const INVENTORY: Duration = Duration::from_secs(60);
 
 impl SignerCommand {
     /// With the default limits: 5 s of silence (the signer ends itself after 4 s), 15 s to start.
@@ -40,6 +46,7 @@ impl SignerCommand {
             socket: socket.into(),
             call_limit: Duration::from_secs(5),
             start_limit: Duration::from_secs(15),
+            inventory_every: INVENTORY,
         }
     }
 }
@@ -75,6 +82,13 @@ impl How {
         }
     }
 
+    pub(super) fn inventory_every(&self) -> Duration {
+        match self {
+            Self::Child(command) => command.inventory_every,
+            Self::Attach { .. } => INVENTORY,
+        }
+    }
+
     pub(super) fn start_limit(&self) -> Duration {
         match self {
             Self::Child(command) => command.start_limit,
@@ -96,6 +110,7 @@ pub(super) struct Shared {
     last_error: Mutex<Option<String>>,
     pub(super) stop: Notify,
     pub(super) ended: watch::Sender<bool>,
+    pub(super) inventory: watch::Sender<Option<Inventory>>,
 }
 
 impl Shared {
@@ -108,6 +123,7 @@ impl Shared {
             last_error: Mutex::new(None),
             stop: Notify::new(),
             ended: watch::Sender::new(false),
+            inventory: watch::Sender::new(None),
         }
     }
 
@@ -139,6 +155,11 @@ impl SignerControl {
     /// How often the signer was started, or connected to, again.
     pub fn restarts(&self) -> u64 {
         self.0.restarts.load(Ordering::Acquire)
+    }
+
+    /// What the HSM looked like at the last look, a minute ago at most.
+    pub fn inventory(&self) -> Option<Inventory> {
+        self.0.inventory.borrow().clone()
     }
 
     /// Why signing last stopped, if it ever did.

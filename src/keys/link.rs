@@ -10,6 +10,7 @@ use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
 use super::errand::Errand;
+use super::inventory::Inventory;
 use super::wire::{
     self, Failure, FailureClass, Generated, GeneratedEd25519, Hello, Request, Response, SignJob, WireError,
 };
@@ -48,6 +49,8 @@ enum Waiter {
     Probe(KeyLabel, [u8; 32]),
     /// A sign of life.
     Ping,
+    /// The inventory, for whoever pumps.
+    Inventory,
 }
 
 /// A probe's answer.
@@ -68,6 +71,7 @@ pub(super) struct Link {
     first_id: u64,
     waiting: usize,
     progress: Instant,
+    reported: Option<Inventory>,
 }
 
 impl Link {
@@ -82,6 +86,7 @@ impl Link {
             first_id: 1,
             waiting: 0,
             progress: Instant::now(),
+            reported: None,
         })
     }
 
@@ -184,6 +189,16 @@ impl Link {
         self.first_id + self.waiters.len() as u64 - 1
     }
 
+    /// Asks for the inventory; [`Link::reported`] has it some time after a pump.
+    pub(super) fn ask_inventory(&mut self) {
+        Request::Inventory { id: self.expect(Waiter::Inventory) }.encode(&mut self.outbox);
+    }
+
+    /// The newest inventory, once.
+    pub(super) fn reported(&mut self) -> Option<Inventory> {
+        self.reported.take()
+    }
+
     /// How many answers are due.
     pub(super) fn waiting(&self) -> usize {
         self.waiting
@@ -232,7 +247,7 @@ impl Link {
                             // A caller that gave up meanwhile is no fault.
                             Waiter::Caller(reply) => drop(reply.send(outcome)),
                             Waiter::Probe(key, digest) => probed.push(Probed { key, digest, outcome }),
-                            Waiter::Ping | Waiter::Keeper(_) => {
+                            Waiter::Ping | Waiter::Inventory | Waiter::Keeper(_) => {
                                 return Err(LinkError::Protocol("a signature for something else".into()));
                             }
                         }
@@ -243,6 +258,13 @@ impl Link {
                     _ => return Err(LinkError::Protocol("a kept head for something else".into())),
                 },
                 Response::Status(status) => drop(self.take(status.id)?),
+                Response::Inventory { id, outcome } => {
+                    drop(self.take(id)?);
+                    match outcome.map_err(|f| f.text).and_then(|text| read_inventory(&text)) {
+                        Ok(inventory) => self.reported = Some(inventory),
+                        Err(why) => tracing::warn!(why, "the signer gave no inventory of the HSM"),
+                    }
+                }
                 _ => return Err(LinkError::Protocol("an answer nobody asked for".into())),
             }
             self.inbox.advance(used);
@@ -271,10 +293,14 @@ impl Link {
             match waiter {
                 Waiter::Caller(reply) => drop(reply.send(Err(down))),
                 Waiter::Keeper(reply) => drop(reply.send(Err(down))),
-                Waiter::Probe(..) | Waiter::Ping => {}
+                Waiter::Probe(..) | Waiter::Ping | Waiter::Inventory => {}
             }
         }
     }
+}
+
+fn read_inventory(text: &str) -> Result<Inventory, String> {
+    serde_json::from_str(text).map_err(|e| e.to_string())
 }
 
 fn key_error(failure: Failure) -> KeyError {
@@ -282,6 +308,7 @@ fn key_error(failure: Failure) -> KeyError {
         FailureClass::Refused | FailureClass::UnknownKey | FailureClass::NotAllowed => {
             KeyError::Refused(failure.text)
         }
+        FailureClass::WrongSignature => KeyError::WrongSignature(failure.text),
         FailureClass::TokenLost => KeyError::Down(failure.text),
         FailureClass::Busy => KeyError::Busy,
     }

@@ -2,6 +2,7 @@
 
 pub mod client;
 mod errand;
+pub mod inventory;
 mod link;
 mod pinned;
 mod process;
@@ -11,8 +12,8 @@ pub mod wire;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -120,6 +121,14 @@ pub enum KeyError {
     /// The signature does not verify under the pinned key; the key is frozen.
     #[error("key {0:?} gave a signature that does not verify; the key is frozen until the service restarts")]
     WrongSignature(String),
+    /// The key, or the whole HSM, is not what the pinned inventory says.
+    #[error("key {key:?} is stopped, since the HSM differs from its pinned inventory: {what}")]
+    Differs {
+        /// Which key.
+        key: String,
+        /// What is different.
+        what: String,
+    },
     /// Not a key label.
     #[error("{0:?} is not a key label: 1 to 32 of a-z, 0-9 and -")]
     BadLabel(String),
@@ -216,8 +225,8 @@ impl Keys {
         let raw = tokio::time::timeout(self.0.deadline, answer)
             .await
             .map_err(|_| KeyError::Deadline(self.0.deadline))?
-            .map_err(|_| KeyError::Down("the signer ended before it answered".into()))??;
-        check.release(key, &digest, &raw)
+            .map_err(|_| KeyError::Down("the signer ended before it answered".into()))?;
+        check.release(key, &digest, raw)
     }
 
     /// SubjectPublicKeyInfo DER of a pinned key.
@@ -240,20 +249,32 @@ impl Keys {
         self.0.control.as_ref()
     }
 
+    /// Keys that differ from the pinned inventory, and in what; they stay refused until the service restarts.
+    pub fn differing(&self) -> Vec<(KeyLabel, String)> {
+        let all = self.0.checks.keys.iter();
+        all.filter_map(|(label, check)| check.differs.get().map(|what| (label.clone(), what.clone())))
+            .collect()
+    }
+
     /// Keys that gave a wrong signature; they stay refused until the service restarts.
     pub fn frozen(&self) -> Vec<KeyLabel> {
-        let frozen = self.0.checks.0.iter().filter(|(_, check)| check.frozen.load(Ordering::Acquire));
+        let frozen = self.0.checks.keys.iter().filter(|(_, check)| check.frozen.load(Ordering::Acquire));
         frozen.map(|(label, _)| label.clone()).collect()
     }
 }
 
 /// The gate of every pinned key.
-pub(crate) struct Checks(HashMap<KeyLabel, Check>);
+pub(crate) struct Checks {
+    keys: HashMap<KeyLabel, Check>,
+    pinned_inventory: OnceLock<inventory::Inventory>,
+}
 
 /// What a signature of one key must pass.
 pub(crate) struct Check {
     public: PublicKey,
     frozen: AtomicBool,
+    /// In what the key differs from the pinned inventory.
+    differs: OnceLock<String>,
 }
 
 impl Checks {
@@ -262,28 +283,46 @@ impl Checks {
         pinned.check().map_err(refused)?;
         let one = |key: &PinnedKey| {
             let public = key.public_key().map_err(refused)?;
-            Ok((key.label.clone(), Check { public, frozen: AtomicBool::new(false) }))
+            Ok((
+                key.label.clone(),
+                Check { public, frozen: AtomicBool::new(false), differs: OnceLock::new() },
+            ))
         };
-        pinned.keys.iter().map(one).collect::<Result<_, _>>().map(Self)
+        let keys = pinned.keys.iter().map(one).collect::<Result<_, _>>()?;
+        Ok(Self { keys, pinned_inventory: OnceLock::new() })
     }
 
     fn of(&self, key: &KeyLabel) -> Result<&Check, KeyError> {
-        self.0.get(key).ok_or_else(|| KeyError::Unknown(key.0.clone()))
+        self.keys.get(key).ok_or_else(|| KeyError::Unknown(key.0.clone()))
     }
 }
 
 impl Check {
     fn refuse_frozen(&self, key: &KeyLabel) -> Result<(), KeyError> {
+        if let Some(what) = self.differs.get() {
+            return Err(KeyError::Differs { key: key.0.clone(), what: what.clone() });
+        }
         let frozen = self.frozen.load(Ordering::Acquire);
         if frozen { Err(KeyError::WrongSignature(key.0.clone())) } else { Ok(()) }
     }
 
     /// The only place that makes a [`Signature`]. A key that failed once is never believed again: a damaged
     /// key file answers CKR_OK and a wrong value.
-    fn release(&self, key: &KeyLabel, digest: &[u8; 32], raw: &[u8; 64]) -> Result<Signature, KeyError> {
+    fn release(
+        &self,
+        key: &KeyLabel,
+        digest: &[u8; 32],
+        answer: Result<[u8; 64], KeyError>,
+    ) -> Result<Signature, KeyError> {
+        let raw = match answer {
+            Ok(raw) => Some(raw),
+            // Of a wrong length, so that there was nothing to send.
+            Err(KeyError::WrongSignature(_)) => None,
+            Err(other) => return Err(other),
+        };
         self.refuse_frozen(key)?;
-        if self.public.verifies(digest, raw) {
-            return Ok(Signature(public::der_of_raw(raw)));
+        if let Some(raw) = raw.filter(|raw| self.public.verifies(digest, raw)) {
+            return Ok(Signature(public::der_of_raw(&raw)));
         }
         Err(self.freeze(key))
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep, timeout};
 
 use super::client::{How, Shared};
 use super::errand::Errand;
@@ -149,11 +149,17 @@ impl Supervisor {
         let mut tick = interval((limit / 8).clamp(Duration::from_millis(10), Duration::from_millis(250)));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(self.room);
+        let every = self.how.inventory_every();
+        let mut inventory = interval_at(Instant::now() + every, every);
+        inventory.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let room = self.room.saturating_sub(link.waiting());
             tokio::select! {
                 probed = link.pump() => match probed {
-                    Ok(probed) => probed.into_iter().for_each(|p| self.judge(&p.key, &p.digest, p.outcome)),
+                    Ok(probed) => {
+                        probed.into_iter().for_each(|p| self.judge(&p.key, &p.digest, p.outcome));
+                        self.look_at(link);
+                    }
                     Err(e) => return Ok(Reason::Link(e)),
                 },
                 count = self.jobs.recv_many(&mut batch, room), if room > 0 => {
@@ -172,9 +178,18 @@ impl Supervisor {
                         link.probe(canary.map(|c| (c, probe_digest())));
                     }
                 }
+                _ = inventory.tick() => link.ask_inventory(),
                 ending = ended(&mut process) => return Ok(Reason::Ended(ending)),
                 () = self.shared.stop.notified() => return Err(Stopped),
             }
+        }
+    }
+
+    /// A new inventory is compared with the pinned one, if there is one.
+    fn look_at(&self, link: &mut Link) {
+        if let Some(inventory) = link.reported() {
+            self.checks.stop_what_differs(&inventory);
+            self.shared.inventory.send_replace(Some(inventory));
         }
     }
 
@@ -184,7 +199,7 @@ impl Supervisor {
 
     // A failed canary needs no action here: a lost HSM token ends the signer, a wrong signature freezes the key.
     fn judge(&self, key: &KeyLabel, digest: &[u8; 32], outcome: Result<[u8; 64], KeyError>) {
-        let judged = outcome.and_then(|raw| self.checks.of(key)?.release(key, digest, &raw));
+        let judged = self.checks.of(key).and_then(|check| check.release(key, digest, outcome));
         if let Err(e) = judged {
             tracing::warn!(key = key.as_str(), error = %e, "the health probe failed");
         }
@@ -258,7 +273,7 @@ async fn start(
     }
     let ready = async {
         let mut link = reach(how, process.as_mut()).await?;
-        prove(&mut link, checks, first).await?;
+        prove(&mut link, checks, shared, first).await?;
         Ok(link)
     };
     let ready: Result<Link, Lost> = ready.await;
@@ -304,10 +319,10 @@ pub(super) async fn reach(how: &How, mut process: Option<&mut SignerProcess>) ->
 
 /// Says hello and has each pinned key give one signature that verifies. Keys frozen earlier stay frozen and are
 /// not asked, so that one bad key does not take the others down.
-async fn prove(link: &mut Link, checks: &Checks, first: bool) -> Result<(), Lost> {
+async fn prove(link: &mut Link, checks: &Checks, shared: &Shared, first: bool) -> Result<(), Lost> {
     let lost = |e: LinkError| Lost::new(e.to_string());
     let hello = link.hello().await.map_err(lost)?;
-    for (label, check) in &checks.0 {
+    for (label, check) in &checks.keys {
         let expected = Digest::of(check.public.spki());
         let found = hello.keys.iter().find(|key| key.label == *label);
         if found.is_none_or(|key| key.spki_sha256 != *expected.as_bytes()) {
@@ -317,14 +332,19 @@ async fn prove(link: &mut Link, checks: &Checks, first: bool) -> Result<(), Lost
             link.probe(Some((label, probe_digest())));
         }
     }
+    link.ask_inventory();
     while link.waiting() > 0 {
         for probed in link.pump().await.map_err(lost)? {
             let check = checks.of(&probed.key).map_err(|e| Lost::new(e.to_string()))?;
-            let raw = probed.outcome.map_err(|e| Lost::new(e.to_string()))?;
-            check
-                .release(&probed.key, &probed.digest, &raw)
-                .map_err(|e| Lost { reason: e.to_string(), final_: first })?;
+            check.release(&probed.key, &probed.digest, probed.outcome).map_err(|e| {
+                let final_ = first && matches!(e, KeyError::WrongSignature(_));
+                Lost { reason: e.to_string(), final_ }
+            })?;
         }
+    }
+    if let Some(inventory) = link.reported() {
+        checks.stop_what_differs(&inventory);
+        shared.inventory.send_replace(Some(inventory));
     }
     Ok(())
 }

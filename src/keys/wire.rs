@@ -12,7 +12,7 @@ use codec::{Reader, frame};
 pub use failure::{Failure, FailureClass, WireError};
 
 /// Version of this protocol; both ends must speak the same one.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// Most jobs, and most answers, in one frame.
 pub const MAX_BATCH: usize = 1024;
 /// Most bytes of a frame after its length field: a full batch of the longest failures does not fit, a full batch
@@ -43,6 +43,7 @@ const STATUS: u8 = 4;
 const KEEP: u8 = 5;
 const SIGN_MESSAGE: u8 = 6;
 const GENERATE_ED25519: u8 = 7;
+const INVENTORY: u8 = 8;
 const ANSWER: u8 = 0x80;
 
 /// What the front asks.
@@ -90,6 +91,11 @@ pub enum Request {
         /// Comes back in the answer.
         id: u64,
     },
+    /// Make, model, mechanisms and keys, read anew.
+    Inventory {
+        /// Comes back in the answer.
+        id: u64,
+    },
 }
 
 /// One signature asked for.
@@ -133,6 +139,13 @@ pub enum Response {
     },
     /// Answer to [`Request::Status`].
     Status(Status),
+    /// Answer to [`Request::Inventory`]: JSON, see [`super::inventory::Inventory`].
+    Inventory {
+        /// Of the request.
+        id: u64,
+        /// The text, or why there is none.
+        outcome: Result<String, Failure>,
+    },
 }
 
 /// Who answers, and with which keys.
@@ -230,6 +243,7 @@ impl Request {
                 b.label(label);
             }),
             Self::Status { id } => frame(out, STATUS, |b| b.u64(*id)),
+            Self::Inventory { id } => frame(out, INVENTORY, |b| b.u64(*id)),
             Self::Keep { id, head } => frame(out, KEEP, |b| {
                 b.u64(*id);
                 b.message(head);
@@ -254,6 +268,7 @@ impl Request {
             SIGN => Self::Sign(reader.list(1, Reader::job)?),
             GENERATE => Self::Generate { id: reader.u64()?, label: reader.label()? },
             STATUS => Self::Status { id: reader.u64()? },
+            INVENTORY => Self::Inventory { id: reader.u64()? },
             KEEP => Self::Keep { id: reader.u64()?, head: reader.message(0)? },
             SIGN_MESSAGE => {
                 Self::SignMessage { id: reader.u64()?, key: reader.u16()?, message: reader.message(1)? }
@@ -279,6 +294,10 @@ impl Response {
                 b.outcome(outcome, codec::Body::generated);
             }),
             Self::Status(status) => frame(out, ANSWER | STATUS, |b| b.status(status)),
+            Self::Inventory { id, outcome } => frame(out, ANSWER | INVENTORY, |b| {
+                b.u64(*id);
+                b.outcome(outcome, |b, text| b.text(text));
+            }),
             Self::Kept { id, outcome } => frame(out, ANSWER | KEEP, |b| {
                 b.u64(*id);
                 b.outcome(outcome, |b, heads| b.kept(heads));
@@ -296,6 +315,7 @@ impl Response {
         const SIGN_ANSWER: u8 = ANSWER | SIGN;
         const GENERATE_ANSWER: u8 = ANSWER | GENERATE;
         const STATUS_ANSWER: u8 = ANSWER | STATUS;
+        const INVENTORY_ANSWER: u8 = ANSWER | INVENTORY;
         const KEEP_ANSWER: u8 = ANSWER | KEEP;
         const ED25519_ANSWER: u8 = ANSWER | GENERATE_ED25519;
         let mut reader = Reader(payload);
@@ -306,6 +326,7 @@ impl Response {
                 Self::Generated { id: reader.u64()?, outcome: reader.outcome(Reader::generated)? }
             }
             STATUS_ANSWER => Self::Status(reader.status()?),
+            INVENTORY_ANSWER => Self::Inventory { id: reader.u64()?, outcome: reader.outcome(Reader::text)? },
             KEEP_ANSWER => Self::Kept { id: reader.u64()?, outcome: reader.outcome(Reader::kept)? },
             ED25519_ANSWER => {
                 let (id, outcome) = (reader.u64()?, reader.outcome(Reader::generated_ed25519)?);

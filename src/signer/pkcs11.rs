@@ -1,19 +1,25 @@
 //! The HSM token through PKCS#11, and nothing above it: the only file that names `cryptoki`.
 
+mod inventory;
+pub mod probe;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11};
 use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
-use cryptoki::session::{Session, UserType};
+use cryptoki::session::{Session, SessionState, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 
 use super::pin::Pin;
+use super::process;
 use crate::keys::{ED25519_SPKI_BYTES, SPKI_BYTES, spki_of_ed25519, spki_of_point, wire};
+
+pub use inventory::ModuleFile;
 
 /// OID of secp256r1 as DER, the value of CKA_EC_PARAMS.
 const P256_OID: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
@@ -97,6 +103,9 @@ pub enum HsmError {
     /// CKR_OK and something else than 64 bytes.
     #[error("the HSM gave a signature of {0} bytes instead of 64")]
     SignatureLength(usize),
+    /// The token forgot the login, and the PIN is not at hand a second time.
+    #[error("the HSM token needs a new login: {0}")]
+    NoPin(String),
     /// The operating system gave no random bytes for a key id.
     #[error("the system gives no random bytes")]
     NoRandomness,
@@ -115,8 +124,14 @@ pub enum HsmError {
 /// What to do after a failed call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallClass {
-    /// A handle died: open a session, find the key again, compare its public key, try once more.
+    /// A handle died before the digest was handed over: open a session, log in if need be, find the key again,
+    /// compare its public key, try once more.
     StaleHandle,
+    /// A handle died within the signature, which may have been made: the session is replaced, the request fails.
+    /// A second signature over the same digest could be a second certificate.
+    Uncertain,
+    /// CKR_OK and no signature: the key is not to be believed again.
+    WrongSignature,
     /// This request is wrong for this key; nothing else is.
     Request,
     /// Anything else, known or not: the module is in an unknown state.
@@ -128,6 +143,7 @@ impl HsmError {
     pub fn class(&self) -> CallClass {
         match self {
             Self::Call { class, .. } => *class,
+            Self::SignatureLength(_) => CallClass::WrongSignature,
             Self::NoEd25519 | Self::NotEd25519 => CallClass::Request,
             _ => CallClass::Fatal,
         }
@@ -137,7 +153,7 @@ impl HsmError {
     pub fn exit_status(&self) -> i32 {
         match self {
             Self::PinRefused(_) => wire::EXIT_PIN_REFUSED,
-            Self::TokenMissing(_) | Self::Call { .. } => wire::EXIT_UNAVAILABLE,
+            Self::TokenMissing(_) | Self::Call { .. } | Self::NoPin(_) => wire::EXIT_UNAVAILABLE,
             _ => wire::EXIT_CONFIGURATION,
         }
     }
@@ -153,7 +169,17 @@ impl From<Error> for HsmError {
             RvError::SessionHandleInvalid
             | RvError::SessionClosed
             | RvError::ObjectHandleInvalid
-            | RvError::KeyHandleInvalid => CallClass::StaleHandle,
+            | RvError::KeyHandleInvalid
+            | RvError::UserNotLoggedIn
+                if matches!(call, Function::Sign) =>
+            {
+                CallClass::Uncertain
+            }
+            RvError::SessionHandleInvalid
+            | RvError::SessionClosed
+            | RvError::ObjectHandleInvalid
+            | RvError::KeyHandleInvalid
+            | RvError::UserNotLoggedIn => CallClass::StaleHandle,
             RvError::DataInvalid
             | RvError::DataLenRange
             | RvError::KeyFunctionNotPermitted
@@ -210,13 +236,18 @@ impl TokenFound {
     /// since the end of the last one would log everybody out.
     pub fn login(self, pin: &Pin, writable: bool) -> Result<Token, HsmError> {
         let keeper = open(&self.module, self.slot, writable)?;
-        keeper.login(UserType::User, Some(&AuthPin::new(pin.expose().into()))).map_err(login_error)?;
+        login(&keeper, pin)?;
         Ok(Token { module: self.module, slot: self.slot, writable, keeper: Mutex::new(keeper) })
     }
 }
 
 fn open(module: &Pkcs11, slot: Slot, writable: bool) -> Result<Session, HsmError> {
     Ok(if writable { module.open_rw_session(slot) } else { module.open_ro_session(slot) }?)
+}
+
+fn login(session: &Session, pin: &Pin) -> Result<(), HsmError> {
+    let pin = AuthPin::new(pin.expose().into());
+    process::whole_login(|| session.login(UserType::User, Some(&pin))).map_err(login_error)
 }
 
 fn login_error(error: Error) -> HsmError {
@@ -246,6 +277,25 @@ impl Token {
     /// A session of its own for one thread.
     pub fn session(&self) -> Result<TokenSession, HsmError> {
         open(&self.module, self.slot, self.writable).map(TokenSession)
+    }
+
+    /// Logs in again if the token forgot the login, or lost the keeper session with it: once, with the PIN that
+    /// `pin` gives. Does nothing while somebody is logged in. Several threads may ask at once.
+    pub fn login_again(&self, pin: impl FnOnce() -> Result<Pin, HsmError>) -> Result<(), HsmError> {
+        let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = match keeper.get_session_info() {
+            Ok(info) => info.session_state(),
+            Err(_) => {
+                let fresh = open(&self.module, self.slot, self.writable)?;
+                // Its number may be another session's by now, so it is not closed.
+                std::mem::forget(std::mem::replace(&mut *keeper, fresh));
+                keeper.get_session_info()?.session_state()
+            }
+        };
+        if matches!(state, SessionState::RoUser | SessionState::RwUser) {
+            return Ok(());
+        }
+        login(&keeper, &pin()?)
     }
 
     /// Makes a P-256 key pair in the keeper session. See [`KeyMade`]. Only a `modifiable` key can be copied into
@@ -338,6 +388,14 @@ enum Curve {
 pub struct TokenSession(Session);
 
 impl TokenSession {
+    /// Ends the session; one that is dead is let go without a call, since its number may be another's by now.
+    pub fn close(self) {
+        match self.0.get_session_info() {
+            Ok(_) => drop(self.0),
+            Err(_) => std::mem::forget(self.0),
+        }
+    }
+
     /// CKM_ECDSA over exactly 32 bytes, since tokens sign any length without complaint; 64 bytes `r || s`. An
     /// Ed25519 key signs the 32 bytes as a message.
     pub fn sign(&self, key: KeyHandle, digest: &[u8; 32]) -> Result<[u8; 64], HsmError> {
@@ -565,20 +623,28 @@ mod tests {
 
     #[test]
     fn only_dead_handles_are_retried_and_unknown_codes_are_fatal() {
-        use cryptoki::context::Function;
-        let class = |code| HsmError::from(Error::Pkcs11(code, Function::Sign)).class();
+        let class = |code| HsmError::from(Error::Pkcs11(code, Function::SignInit)).class();
         assert_eq!(class(RvError::SessionHandleInvalid), CallClass::StaleHandle);
         assert_eq!(class(RvError::KeyHandleInvalid), CallClass::StaleHandle);
         assert_eq!(class(RvError::KeyFunctionNotPermitted), CallClass::Request);
-        for fatal in [RvError::GeneralError, RvError::DeviceRemoved, RvError::UserNotLoggedIn] {
+        assert_eq!(class(RvError::UserNotLoggedIn), CallClass::StaleHandle);
+        for fatal in [RvError::GeneralError, RvError::DeviceRemoved, RvError::OperationActive] {
             assert_eq!(class(fatal), CallClass::Fatal);
         }
         assert_eq!(HsmError::from(Error::NotSupported).class(), CallClass::Fatal);
     }
 
     #[test]
+    fn a_handle_that_dies_within_a_signature_is_not_tried_again() {
+        let class = |code| HsmError::from(Error::Pkcs11(code, Function::Sign)).class();
+        for code in [RvError::SessionHandleInvalid, RvError::ObjectHandleInvalid, RvError::UserNotLoggedIn] {
+            assert_eq!(class(code), CallClass::Uncertain);
+        }
+        assert_eq!(HsmError::SignatureLength(63).class(), CallClass::WrongSignature);
+    }
+
+    #[test]
     fn a_refused_pin_is_told_from_an_absent_token() {
-        use cryptoki::context::Function;
         let refused = |code| login_error(Error::Pkcs11(code, Function::Login)).exit_status();
         assert_eq!(refused(RvError::PinIncorrect), wire::EXIT_PIN_REFUSED);
         assert_eq!(refused(RvError::PinLocked), wire::EXIT_PIN_REFUSED);

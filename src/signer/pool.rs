@@ -5,10 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::pin::{OpenPin, Pin, PinSource};
 use super::pkcs11::{CallClass, HsmError, KeyHandle, Token, TokenSession};
 use super::process;
 use super::watchdog::Watchdog;
-use crate::keys::wire::{EXIT_TOKEN_LOST, Failure, FailureClass, MAX_BATCH, SignJob, Signed};
+use crate::keys::wire::{
+    EXIT_PIN_REFUSED, EXIT_TOKEN_LOST, Failure, FailureClass, MAX_BATCH, SignJob, Signed,
+};
 
 /// Most jobs a worker takes at once: enough to share the cost of a wake and a write, few enough to keep the first
 /// of them from waiting for the last.
@@ -39,6 +42,7 @@ pub(super) struct Pool {
     call_limit: Duration,
     workers: usize,
     session_copies: bool,
+    pin: PinSource,
     queue: Mutex<Queue>,
     work: Condvar,
     signed: AtomicU64,
@@ -95,11 +99,23 @@ impl Pool {
         call_limit: Duration,
         workers: usize,
         session_copies: bool,
+        pin: PinSource,
     ) -> Result<Arc<Self>, HsmError> {
         let queue = Mutex::new(Queue { jobs: VecDeque::with_capacity(QUEUE), idle: 0 });
         let (work, signed, failed) = (Condvar::new(), AtomicU64::new(0), AtomicU64::new(0));
-        let pool =
-            Self { token, keys, watchdog, call_limit, workers, session_copies, queue, work, signed, failed };
+        let pool = Self {
+            token,
+            keys,
+            watchdog,
+            call_limit,
+            workers,
+            session_copies,
+            pin,
+            queue,
+            work,
+            signed,
+            failed,
+        };
         let ready = (0..workers).map(|n| pool.equip(n)).collect::<Result<Vec<_>, _>>()?;
         let pool = Arc::new(pool);
         for worker in ready {
@@ -120,6 +136,11 @@ impl Pool {
             self.work.notify_one();
         }
         jobs[room..].to_vec()
+    }
+
+    /// The keys in the order of their numbers.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &WantedKey> {
+        self.keys.iter()
     }
 
     /// Queues one signature of a whole message; whether there was room.
@@ -177,58 +198,90 @@ impl Pool {
         let mut since = Instant::now();
         let mut jobs = jobs.into_iter().peekable();
         while let Some((job, answers)) = jobs.next() {
-            let outcome = self.sign(worker, &job);
-            let lost = match &outcome {
-                Err(failure) if failure.class == FailureClass::TokenLost => Some(failure.text.clone()),
-                _ => None,
-            };
+            let (outcome, end) = self.sign(worker, &job);
+            let lost = end.zip(outcome.as_ref().err().map(|failure| failure.text.clone()));
             done.push(Signed { id: job.id, outcome });
             let same = jobs.peek().is_some_and(|(_, next)| Arc::ptr_eq(next, &answers));
             if lost.is_some() || !same || since.elapsed() > FLUSH_AFTER {
                 answers.send(std::mem::take(&mut done));
                 since = Instant::now();
             }
-            if let Some(why) = lost {
-                process::end(EXIT_TOKEN_LOST, &why);
+            if let Some((status, why)) = lost {
+                process::end(status, &why);
             }
         }
     }
 
-    fn sign(&self, worker: &mut Worker, job: &Work) -> Result<[u8; 64], Failure> {
+    /// The signature or why there is none; with it the exit status, where the process has to end.
+    fn sign(&self, worker: &mut Worker, job: &Work) -> (Result<[u8; 64], Failure>, Option<i32>) {
         let at = usize::from(job.key);
         let Some(key) = self.keys.get(at) else {
             self.failed.fetch_add(1, Ordering::Relaxed);
-            return Err(Failure::new(FailureClass::UnknownKey, format!("there is no key number {at}")));
+            let unknown = Failure::new(FailureClass::UnknownKey, format!("there is no key number {at}"));
+            return (Err(unknown), None);
         };
-        match self.sign_with_retry(worker, at, &job.data) {
+        let error = match self.sign_with_retry(worker, at, &job.data) {
             Ok(signature) => {
                 self.signed.fetch_add(1, Ordering::Relaxed);
-                Ok(signature)
+                return (Ok(signature), None);
             }
-            Err(error) => {
-                self.failed.fetch_add(1, Ordering::Relaxed);
-                let (class, what) = match error.class() {
-                    CallClass::Request => (FailureClass::Refused, "cannot sign"),
-                    CallClass::StaleHandle | CallClass::Fatal => {
-                        (FailureClass::TokenLost, "cannot sign any more")
-                    }
-                };
-                Err(Failure::new(class, format!("key {} {what}: {error}", key.label)))
+            Err(error) => error,
+        };
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        let (class, what) = match error.class() {
+            CallClass::Request => (FailureClass::Refused, "cannot sign"),
+            CallClass::Uncertain => {
+                (FailureClass::Refused, "was lost within a signature, which was not repeated")
             }
-        }
+            CallClass::WrongSignature => (FailureClass::WrongSignature, "does not sign"),
+            CallClass::StaleHandle | CallClass::Fatal => (FailureClass::TokenLost, "cannot sign any more"),
+        };
+        let failure = Failure::new(class, format!("key {} {what}: {error}", key.label));
+        let end = match (&error, class) {
+            (HsmError::PinRefused(_), _) => Some(EXIT_PIN_REFUSED),
+            (_, FailureClass::TokenLost) => Some(EXIT_TOKEN_LOST),
+            // What state the session is in nobody knows: the next signature gets another one.
+            _ => self.renew(worker).err().map(|lost| {
+                process::say(&format!("no other session after it: {lost}"));
+                match lost {
+                    HsmError::PinRefused(_) => EXIT_PIN_REFUSED,
+                    _ => EXIT_TOKEN_LOST,
+                }
+            }),
+        };
+        (Err(failure), end)
     }
 
-    /// One retry, and only after a dead handle: a handle may since belong to another key, so a new session finds
-    /// every key again and compares its public half first.
+    /// One retry, and only after a handle that died before it was given the digest: a handle may since belong to
+    /// another key, so a new session finds every key again and compares its public half first.
     fn sign_with_retry(&self, worker: &mut Worker, key: usize, data: &Data) -> Result<[u8; 64], HsmError> {
         let number = worker.number;
         let first = self.guarded(number, || worker.sign(key, data));
         match first {
             Err(error) if error.class() == CallClass::StaleHandle => {
-                *worker = self.equip(number)?;
+                process::say(&format!("worker {number} takes a new session: {error}"));
+                self.renew(worker)?;
                 self.guarded(number, || worker.sign(key, data))
             }
             other => other,
+        }
+    }
+
+    /// Another session for this worker; a login before it, if the token forgot the one there was.
+    fn renew(&self, worker: &mut Worker) -> Result<(), HsmError> {
+        let number = worker.number;
+        self.guarded(number, || self.token.login_again(|| self.pin()))?;
+        let old = std::mem::replace(worker, self.equip(number)?);
+        self.guarded(number, || old.session.close());
+        Ok(())
+    }
+
+    /// The PIN once more: from its file; a descriptor gives it only once.
+    fn pin(&self) -> Result<Pin, HsmError> {
+        let no = |why: String| HsmError::NoPin(why);
+        match &self.pin {
+            PinSource::File(_) => self.pin.open().and_then(OpenPin::read).map_err(|e| no(e.to_string())),
+            PinSource::Descriptor(_) => Err(no("the PIN came through a descriptor and is gone".into())),
         }
     }
 }

@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, Mode, flock};
 
 use super::SignerError;
 use super::pin::PinSource;
-use super::pkcs11::{CallClass, HsmError, Module, Token};
+use super::pkcs11::{CallClass, HsmError, Module, ModuleFile, Token};
 use super::pool::{Answers, Data, Pool, WantedKey, Work};
 use super::process::{end, harden, say};
 use super::watchdog::Watchdog;
@@ -75,6 +75,7 @@ pub fn run(setup: Setup) -> Result<(), SignerError> {
     }
     let pin = pin.read()?;
     // 2. The HSM token: found, logged in to, every key checked in every session.
+    let module_file = ModuleFile::of(&setup.module)?;
     let watchdog = Watchdog::start(setup.workers + 2);
     let keeper = setup.workers;
     let token = watchdog.guard(keeper, setup.call_limit * START_CALLS, || {
@@ -85,10 +86,10 @@ pub fn run(setup: Setup) -> Result<(), SignerError> {
     let keys = wanted(pinned.as_ref())?;
     let hello = hello(pinned.as_ref(), &keys, setup.ceremony);
     let (limit, workers, copies) = (setup.call_limit, setup.workers, setup.session_copies);
-    let pool = Pool::start(token.clone(), keys, watchdog.clone(), limit, workers, copies)?;
+    let pool = Pool::start(token.clone(), keys, watchdog.clone(), limit, workers, copies, setup.pin.clone())?;
     // 3. Only now is there somebody to talk to.
     let listener = listen(&setup.socket, setup.peer_uid.is_some())?;
-    let desk = Arc::new(Desk { hello, pool, token, watchdog, setup });
+    let desk = Arc::new(Desk { hello, pool, token, watchdog, module_file, setup });
     for stream in listener.incoming() {
         let stream = stream.map_err(|e| SignerError::setup("a connection", e))?;
         if desk.may_connect(&stream) {
@@ -163,6 +164,7 @@ pub(super) struct Desk {
     pool: Arc<Pool>,
     pub(super) token: Arc<Token>,
     pub(super) watchdog: Arc<Watchdog>,
+    module_file: ModuleFile,
     pub(super) setup: Setup,
 }
 
@@ -260,6 +262,7 @@ impl Desk {
                 let queued = u32::try_from(queued).unwrap_or(u32::MAX);
                 line.write(&Response::Status(Status { id, signed, failed, queued }));
             }
+            Request::Inventory { id } => self.inventory(id, line),
             Request::Generate { id, label } => self.generate(id, &label, line),
             Request::GenerateEd25519 { id, label } => self.generate_ed25519(id, &label, line),
             Request::Keep { id, head } => self.keep(id, head, line),
@@ -270,6 +273,28 @@ impl Desk {
             }
         }
         Ok(())
+    }
+
+    /// Read anew each time. A token that cannot be read any more is a lost one: the front starts the signer again.
+    fn inventory(&self, id: u64, line: &Line) {
+        let keys = self.pool.keys().map(|key| (key.label.clone(), key.id.clone()));
+        let limit = self.setup.call_limit * START_CALLS;
+        let read =
+            self.watchdog.guard(self.setup.workers, limit, || self.token.inventory(&self.module_file, keys));
+        let lost = read.as_ref().err().map(|error| format!("the HSM token cannot be read any more: {error}"));
+        let outcome = match (read, &lost) {
+            (Ok(inventory), _) => serde_json::to_string(&inventory).map_err(|e| e.to_string()),
+            (Err(_), lost) => Err(lost.clone().unwrap_or_default()),
+        };
+        let outcome = outcome
+            .and_then(
+                |text| if text.len() < wire::MAX_FRAME - 64 { Ok(text) } else { Err("too long".into()) },
+            )
+            .map_err(|text| Failure::new(FailureClass::TokenLost, text));
+        line.write(&Response::Inventory { id, outcome });
+        if let Some(why) = lost {
+            end(EXIT_TOKEN_LOST, &why);
+        }
     }
 
     fn generate(&self, id: u64, label: &KeyLabel, line: &Line) {

@@ -241,7 +241,10 @@ fn key_error(why: KeyError) -> Rejection {
         KeyError::Busy => Some(1),
         // A dead or hung signer is replaced within 5 s.
         KeyError::Deadline(_) | KeyError::Down(_) | KeyError::Refused(_) => Some(5),
-        KeyError::WrongSignature(_) | KeyError::Unknown(_) | KeyError::BadLabel(_) => None,
+        KeyError::WrongSignature(_)
+        | KeyError::Differs { .. }
+        | KeyError::Unknown(_)
+        | KeyError::BadLabel(_) => None,
     };
     Rejection { fail: FailInfo::SystemFailure, text: why.to_string().into(), retry_after }
 }

@@ -1,26 +1,10 @@
 //! Threads: the module must be told that it will meet them, and stand them.
 
-use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
-use cryptoki::error::{Error, RvError};
-
 use crate::scratch::{ScratchKey, destroy, open};
 use crate::{Failed, Target};
 
 const THREADS: usize = 16;
 const ROUNDS: usize = 50;
-
-/// A second C_Initialize is noticed: otherwise two owners in one process would share a state unknowingly.
-pub fn initialise_once(target: &Target) -> Result<String, Failed> {
-    let arguments = || CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
-    let module = Pkcs11::new(&target.module)?;
-    module.initialize(arguments())?;
-    match Pkcs11::new(&target.module)?.initialize(arguments()) {
-        Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {
-            Ok("a second C_Initialize is refused".into())
-        }
-        other => Err(format!("a second C_Initialize gave {other:?}").into()),
-    }
-}
 
 /// Sixteen threads, each with a session of its own, sign at once, and every signature verifies.
 pub fn os_locking(target: &Target) -> Result<String, Failed> {

@@ -85,6 +85,12 @@ impl Body<'_> {
         self.0.extend_from_slice(&status.queued.to_be_bytes());
     }
 
+    /// The frame's own limit is the text's.
+    pub(super) fn text(&mut self, text: &str) {
+        self.0.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
     pub(super) fn outcome<T>(&mut self, outcome: &Result<T, Failure>, write: impl FnOnce(&mut Self, &T)) {
         match outcome {
             Ok(value) => {
@@ -198,6 +204,12 @@ impl<'a> Reader<'a> {
         Ok(Status { id, signed, failed, queued: u32::from_be_bytes(self.array()?) })
     }
 
+    pub(super) fn text(&mut self) -> Result<String, WireError> {
+        let length = usize::try_from(u32::from_be_bytes(self.array()?)).unwrap_or(usize::MAX);
+        let bytes = self.bytes(length)?;
+        std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| WireError::Field("text"))
+    }
+
     pub(super) fn outcome<T>(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, WireError>,
@@ -209,6 +221,7 @@ impl<'a> Reader<'a> {
             3 => FailureClass::TokenLost,
             4 => FailureClass::Busy,
             5 => FailureClass::NotAllowed,
+            6 => FailureClass::WrongSignature,
             _ => return Err(WireError::Field("failure class")),
         };
         let length = usize::from(self.u16()?);

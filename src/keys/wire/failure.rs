@@ -24,6 +24,8 @@ pub enum FailureClass {
     Busy = 4,
     /// The signer was not started for a ceremony, or the label is taken.
     NotAllowed = 5,
+    /// The HSM said that it signed and gave something else than a signature: the key is not to be believed again.
+    WrongSignature = 6,
 }
 
 /// Bytes that are not this protocol.

@@ -14,6 +14,7 @@ fn requests() -> Vec<Request> {
         Request::Sign((0..MAX_BATCH as u64).map(job).collect()),
         Request::Generate { id: 9, label: label("tsu-1") },
         Request::Status { id: u64::MAX },
+        Request::Inventory { id: 7 },
         Request::Keep { id: 1, head: vec![] },
         Request::Keep { id: 2, head: vec![7; MAX_MESSAGE] },
         Request::SignMessage { id: 3, key: 1, message: b"text".to_vec() },
@@ -45,6 +46,8 @@ fn responses() -> Vec<Response> {
             outcome: Ok(GeneratedEd25519 { key_id: [1; 16], spki: [2; 44], proof: [3; 64] }),
         },
         Response::Status(Status { id: 1, signed: 2, failed: 3, queued: 4 }),
+        Response::Inventory { id: 7, outcome: Ok("{\"module\":\"ž\"}".into()) },
+        Response::Inventory { id: 8, outcome: Err(failure(FailureClass::WrongSignature)) },
     ]
 }
 
@@ -89,7 +92,7 @@ fn lengths_counts_labels_and_tags_out_of_range_are_refused() {
     assert_eq!(Response::decode(&[HELLO]), Err(WireError::Kind(HELLO)));
     let bad_label = [GENERATE, 0, 0, 0, 0, 0, 0, 0, 1, 2, b'A', b'!'];
     assert_eq!(Request::decode(&bad_label), Err(WireError::Field("label")));
-    let bad_class = [&[ANSWER | SIGN, 0, 1][..], &[0; 8], &[6]].concat();
+    let bad_class = [&[ANSWER | SIGN, 0, 1][..], &[0; 8], &[7]].concat();
     assert_eq!(Response::decode(&bad_class), Err(WireError::Field("failure class")));
     let long_text = [&[ANSWER | SIGN, 0, 1][..], &[0; 8], &[1, 2, 1]].concat();
     assert_eq!(Response::decode(&long_text), Err(WireError::Field("text length")));
