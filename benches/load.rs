@@ -54,7 +54,7 @@ impl Peer {
         let mut open = Vec::new();
         for _ in 0..count {
             let line = Line { stream: self.greet(&self.tls).await, sent: Vec::new(), got: Vec::new() };
-            open.push(Connection { address: self.address.clone(), sender: Sender::Http1(line) });
+            open.push(Connection { address: self.address.clone(), sender: Sender::Http1(Box::new(line)) });
         }
         open
     }
@@ -85,7 +85,7 @@ impl Peer {
 }
 
 enum Sender {
-    Http1(Line),
+    Http1(Box<Line>),
     Http2(http2::SendRequest<Full<Bytes>>),
 }
 
