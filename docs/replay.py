@@ -159,7 +159,11 @@ def signatures(name, body, values, ca, key, folder, names, place):
     (place / "chain.pem").write_text(chain)
     for one in re.findall("-----BEGIN.*?-----END CERTIFICATE-----\n", chain, re.S):
         (place / "one.pem").write_text(one)
-        openssl("a certificate of the token", "verify", "-attime", at, "-crl_check_all", "-CRLfile", place / "lists.pem",
+        said = openssl("a certificate of the token", "x509", "-in", place / "one.pem", "-noout", "-subject", "-issuer")
+        subject, issuer = (line.split("=", 1)[1] for line in said.strip().split("\n"))
+        if subject == issuer:  # the root: trusted as it is, no list speaks of it
+            continue
+        openssl("a certificate of the token", "verify", "-attime", at, "-crl_check", "-CRLfile", place / "lists.pem",
                 "-CAfile", ca, "-untrusted", place / "chain.pem", place / "one.pem")
     return stamped
 
