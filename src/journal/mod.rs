@@ -503,8 +503,17 @@ impl Journals {
 
     /// The journal's export (see `docs/formats/journal.md`), part by part in bounded memory.
     pub async fn export(&self, journal: &JournalName) -> Result<outflow::Outflow, JournalError> {
+        self.export_of(journal, extent::Extent::Whole).await
+    }
+
+    /// The same of a part of the journal, or of all of it.
+    pub async fn export_of(
+        &self,
+        journal: &JournalName,
+        extent: extent::Extent,
+    ) -> Result<outflow::Outflow, JournalError> {
         let journal = self.0.shared.journal(journal.as_str())?;
-        outflow::Outflow::start(Arc::clone(&self.0.shared), journal).await
+        outflow::Outflow::start(Arc::clone(&self.0.shared), journal, extent).await
     }
 
     /// The journal, if there is one.
@@ -622,6 +631,7 @@ pub mod entry;
 pub mod epoch;
 pub mod evidence;
 pub mod export;
+pub mod extent;
 pub mod known;
 mod log;
 mod lookup;
