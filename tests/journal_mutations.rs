@@ -8,6 +8,7 @@ use evidence::{Evidence, spki};
 use pechat::digest::Digest;
 use pechat::journal::entry::ENTRY_BYTES;
 use pechat::journal::range_export::Preamble;
+use pechat::journal::tree::verify_inclusion;
 use pechat::journal::verify::*;
 
 const ROUNDS: u64 = 10_000;
@@ -133,7 +134,7 @@ fn forged() -> Evidence {
 /// What several cores say, with borders between chunks where the dice put them.
 fn parallel(export: &[u8], trust: &Trust, chunk: u64) -> Result<ExportFacts, ReplayError> {
     let pace = Pace { cores: 2, chunk };
-    verify_parallel(export, trust, pace, &|_| false, &|_| {}).map(|(facts, _)| facts)
+    verify_parallel(export, trust, pace, &|_| false, &|_| {}).map(|checked| checked.facts)
 }
 
 /// Bends an export of any kind this many times.
@@ -191,11 +192,12 @@ fn every_part_of_a_journal_verifies_by_itself_and_gives_what_was_asked_for() {
             assert_eq!(facts.is_whole(), count == SIZE);
             let pace = Pace { cores: 2, chunk: 4 };
             let last = first + count - 1;
-            let (same, picked) =
-                verify_parallel(&part[..], &trust, pace, &|e| e.seq == last, &|_| {}).unwrap();
-            assert_eq!((same, picked.len()), (facts, 1));
-            let (entry, offset) = picked[0];
+            let checked = verify_parallel(&part[..], &trust, pace, &|e| e.seq == last, &|_| {}).unwrap();
+            assert_eq!((&checked.facts, checked.picked.len()), (&facts, 1));
+            let (entry, offset) = checked.picked[0];
             assert_eq!((entry, offset as usize), (evidence.entries[last as usize], part.len() - ENTRY_BYTES));
+            let path = checked.nodes.path(&part[..], last).unwrap();
+            verify_inclusion(&entry.leaf(), last, SIZE, &path, &facts.proof.head.root).unwrap();
         }
     }
 }

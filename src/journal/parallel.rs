@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::nodes::Nodes;
 use super::replay::{EpochEntry, ExportFacts, Frame, ReplayError, fill, open, visit_export};
 use super::tree::{leaf_hash, node_hash};
 use super::verify::{Trust, entry_rules};
@@ -64,6 +65,17 @@ impl Default for Pace {
 /// Entries that were asked for, with the byte each begins at, in order.
 pub type Picked = Vec<(Entry, u64)>;
 
+/// A file that verified, and what was found in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// What it proves.
+    pub facts: ExportFacts,
+    /// Entries that were asked for.
+    pub picked: Picked,
+    /// From which inclusion paths follow.
+    pub nodes: Nodes,
+}
+
 /// Verifies an export or a part of one. `pick` says which entries to give back; `done` hears of entries
 /// checked, in parts and from any thread.
 pub fn verify_parallel(
@@ -72,11 +84,14 @@ pub fn verify_parallel(
     pace: Pace,
     pick: &(dyn Fn(&Entry) -> bool + Sync),
     done: &(dyn Fn(u64) + Sync),
-) -> Result<(ExportFacts, Picked), ReplayError> {
+) -> Result<Checked, ReplayError> {
     let opened = open(&mut BufReader::new(Reader { bytes: input, at: 0 }), trust)?;
     let work = Work { input, frame: &opened.frame, chunk: pace.chunk.next_power_of_two(), pick, done };
-    if let Some(whole) = work.run(pace.cores.max(1)) {
-        return Ok((opened.facts(whole.first_time, whole.last_time, whole.epochs), whole.picked));
+    let whole = work.run(pace.cores.max(1));
+    let mut nodes = Nodes::beside(&opened.frame);
+    if let Some(Run { first_time, last_time, cover, epochs, picked, .. }) = whole {
+        nodes.known.extend(cover.into_iter().map(|(level, index, node)| ((level, index), node)));
+        return Ok(Checked { facts: opened.facts(first_time, last_time, epochs), picked, nodes });
     }
     let mut picked = Picked::new();
     let reader = BufReader::with_capacity(1 << 16, Reader { bytes: input, at: 0 });
@@ -85,7 +100,7 @@ pub fn verify_parallel(
             picked.push((*entry, offset));
         }
     })?;
-    Ok((facts, picked))
+    Ok(Checked { facts, picked, nodes })
 }
 
 struct Reader<'b, B: ?Sized> {
@@ -108,8 +123,8 @@ struct Run {
     last: Digest,
     first_time: i64,
     last_time: i64,
-    /// Roots of the maximal complete subtrees that cover them, left to right, with their levels.
-    cover: Vec<(u32, Digest)>,
+    /// Maximal complete subtrees that cover them, left to right.
+    cover: Vec<Subtree>,
     epochs: Vec<EpochEntry>,
     picked: Picked,
 }
@@ -194,10 +209,7 @@ impl<B: Bytes + ?Sized> Work<'_, B> {
             subtrees.push(seq, leaf);
         }
         (self.done)(to - from);
-        run.map(|run| Run {
-            cover: subtrees.0.into_iter().map(|(level, _, node)| (level, node)).collect(),
-            ..run
-        })
+        run.map(|run| Run { cover: subtrees.0, ..run })
     }
 
     /// The runs as one, if each continues the one before it and all lead to the head.
@@ -205,7 +217,7 @@ impl<B: Bytes + ?Sized> Work<'_, B> {
         let mut tree = self.frame.tree();
         let mut whole: Option<Run> = None;
         for run in runs {
-            run.cover.iter().for_each(|(level, node)| tree.append_complete(*level, *node));
+            run.cover.iter().for_each(|(level, _, node)| tree.append_complete(*level, *node));
             match &mut whole {
                 None if self.frame.before.is_some_and(|before| before != run.before) => return None,
                 None => whole = Some(run),
@@ -231,11 +243,15 @@ impl Run {
         (self.last, self.last_time) = (next.last, next.last_time);
         self.epochs.extend(next.epochs);
         self.picked.extend(next.picked);
+        self.cover.extend(next.cover);
     }
 }
 
-/// Maximal complete subtrees of a run of leaves: level, index within the level, node.
-struct Subtrees(Vec<(u32, u64, Digest)>);
+/// Level, index within the level, node.
+type Subtree = (u32, u64, Digest);
+
+/// Maximal complete subtrees of a run of leaves.
+struct Subtrees(Vec<Subtree>);
 
 impl Subtrees {
     fn push(&mut self, seq: u64, leaf: Digest) {

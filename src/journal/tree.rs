@@ -161,7 +161,7 @@ fn split(n: u64) -> u64 {
 }
 
 /// Level of the largest complete subtree that begins at `at` and ends at or before `end`.
-fn level_at(at: u64, end: u64) -> u32 {
+pub(super) fn level_at(at: u64, end: u64) -> u32 {
     at.trailing_zeros().min((end - at).ilog2())
 }
 

@@ -13,5 +13,5 @@ fuzz_target!(|data: &[u8]| {
     let alone = verify_export(data, &Trust::default());
     let pace = Pace { cores: 2, chunk: 2 };
     let together = verify_parallel(data, &Trust::default(), pace, &|_| false, &|_| {});
-    assert_eq!(together.map(|(facts, _)| facts), alone);
+    assert_eq!(together.map(|checked| checked.facts), alone);
 });
