@@ -74,8 +74,8 @@ struct Step {
 /// A life, as far as what was searched shows it.
 struct Life {
     steps: Vec<Step>,
-    /// What is missing, in words.
-    gaps: Vec<String>,
+    /// What is missing, in words, and whether that is certain (failed) or only not in the parts searched.
+    gaps: Vec<(Verdict, String)>,
     /// Each file searched.
     searched: Vec<(PathBuf, Report)>,
 }
@@ -110,7 +110,7 @@ pub fn run(args: &LifeArgs) -> Result<Verdict, String> {
 fn verdict(life: &Life) -> Verdict {
     let worst = life.searched.iter().map(|(_, report)| report.verdict()).max();
     let found = if life.steps.is_empty() { Verdict::Indeterminate } else { Verdict::Passed };
-    let whole = if life.gaps.is_empty() { Verdict::Passed } else { Verdict::Failed };
+    let whole = life.gaps.iter().map(|(verdict, _)| *verdict).max().unwrap_or(Verdict::Passed);
     worst.unwrap_or(Verdict::Indeterminate).max(found).max(whole)
 }
 
@@ -175,7 +175,7 @@ fn steps_of(path: &Path, checked: &Checked, wanted: &Wanted) -> io::Result<Vec<S
         .collect()
 }
 
-fn gaps(steps: &[Step], searched: &[(PathBuf, Report)], wanted: &Wanted) -> Vec<String> {
+fn gaps(steps: &[Step], searched: &[(PathBuf, Report)], wanted: &Wanted) -> Vec<(Verdict, String)> {
     let missing = missing(steps.iter().map(|step| (&step.entry, step.known)));
     let holds = |origin: &str| {
         let facts = searched.iter().filter_map(|(_, report)| report.checked.as_ref()).map(|c| &c.facts);
@@ -184,17 +184,21 @@ fn gaps(steps: &[Step], searched: &[(PathBuf, Report)], wanted: &Wanted) -> Vec<
     let origins: BTreeSet<_> = steps.iter().map(|step| step.origin.as_str()).collect();
     let mut gaps = Vec::new();
     for (origin, absent) in origins.iter().filter_map(|o| Some((o, missing.get(&journal_id(o))?))) {
-        let why = if holds(origin) { "was never sealed" } else { "is not in the parts searched" };
-        gaps.extend(
-            absent.iter().map(|step| format!("step {step} in {origin} {why}, but a later one is there")),
-        );
+        let (verdict, why) = if holds(origin) {
+            (Verdict::Failed, "was never sealed")
+        } else {
+            (Verdict::Indeterminate, "is not in the parts searched")
+        };
+        let text = |step: &u32| format!("step {step} in {origin} {why}, but a later one is there");
+        gaps.extend(absent.iter().map(|step| (verdict, text(step))));
     }
     let sealed = steps.iter().map(|step| step.entry.request_id).collect();
-    let unsealed = wanted.unsealed(&sealed).into_iter();
-    gaps.extend(
-        unsealed
-            .map(|(line, id)| format!("request {} of line {line} is in none of these journals", hex(&id.0))),
-    );
+    for (line, id) in wanted.unsealed(&sealed) {
+        gaps.push((
+            Verdict::Failed,
+            format!("request {} of line {line} is in none of these journals", hex(&id.0)),
+        ));
+    }
     gaps
 }
 
@@ -219,7 +223,7 @@ fn print(args: &LifeArgs, life: &Life, verdict: Verdict) {
             entry.digest
         );
     }
-    life.gaps.iter().for_each(|gap| println!("  MISSING  {gap}"));
+    life.gaps.iter().for_each(|(_, gap)| println!("  MISSING  {gap}"));
     println!("searched:");
     life.searched.iter().for_each(|(path, report)| report.print(path, false));
 }
@@ -240,7 +244,7 @@ fn print_json(args: &LifeArgs, life: &Life, verdict: Verdict) {
         "{}",
         json!({
             "format": "pechat-life v1", "rnu": args.reference, "verdict": verdict.word(),
-            "steps": life.steps.iter().map(step).collect::<Vec<_>>(), "missing": life.gaps,
+            "steps": life.steps.iter().map(step).collect::<Vec<_>>(), "missing": life.gaps.iter().map(|(_, gap)| gap).collect::<Vec<_>>(),
             "searched": life.searched.iter().map(searched).collect::<Vec<_>>(),
         })
     );
