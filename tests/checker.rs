@@ -121,7 +121,7 @@ fn time_that_runs_back_is_named() {
     let token = |time: &'static str| {
         move |body: &str| {
             let imprint = Digest::of(body.as_bytes());
-            [imprint.as_bytes(), &[2, 1, 7, 0x18, time.len() as u8], time.as_bytes()].concat()
+            [&imprint.as_bytes()[..], &[2, 1, 7, 0x18, time.len() as u8], time.as_bytes()].concat()
         }
     };
     let entries = sealed(6).entries;
