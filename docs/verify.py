@@ -179,7 +179,7 @@ class Appliance:
         return origin, size, root, after, found
 
     def in_order(self):
-        """I14: a checkpoint of more heads was never stamped earlier, beyond what the clocks may be off."""
+        """A checkpoint of more heads was never stamped earlier."""
         for name, times in self.times.items():
             before = 0
             for size, (time, accuracy) in sorted(times.items()):

@@ -234,6 +234,47 @@ fn said_of(words: &[&str]) -> (Option<i32>, String) {
     said(Command::new(env!("CARGO_BIN_EXE_pechat")).args(words))
 }
 
+#[test]
+fn the_script_finds_a_token_over_more_heads_that_is_older() {
+    let tsa = OpensslTsa::new();
+    let entries = Evidence::new(5, |_| Vec::new()).entries;
+    let charter = Evidence::new(1, |_| Vec::new()).charter;
+    let of =
+        |place| Evidence::within(entries.clone(), charter.clone(), place, |body| tsa.stamp(body.as_bytes()));
+    let folder = |name: &str, export: &Evidence, newest: &Evidence| {
+        let dir = tsa.path(name);
+        std::fs::create_dir(&dir).unwrap();
+        let files = [
+            ("checkpoint.txt", newest.proof.checkpoint.clone().into_bytes()),
+            ("journal.export", export.export()),
+        ];
+        let line = |(name, bytes): &(&str, Vec<u8>)| format!("{}  {name}\n", Digest::of(bytes));
+        std::fs::write(dir.join("MANIFEST"), files.iter().map(line).collect::<String>()).unwrap();
+        files.iter().for_each(|(name, bytes)| std::fs::write(dir.join(name), bytes).unwrap());
+        let key = tsa.write("head.pem", export.public_key_pem().as_bytes());
+        let mut script = Command::new("python3");
+        script.arg(root().join("docs/verify.py")).arg(&dir).args([
+            "--ca",
+            &tsa.text("root.pem"),
+            "--head-key",
+        ]);
+        said(script.arg(key))
+    };
+    let more = of((4, 7));
+    // The authority of this test counts whole seconds.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let fewer = of((4, 6));
+    let (status, said) = folder("back", &fewer, &more);
+    assert_eq!(
+        (status, said.contains("is older than one over fewer: time ran back")),
+        (Some(1), true),
+        "{said}"
+    );
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let (status, said) = folder("forth", &fewer, &of((4, 7)));
+    assert_eq!(status, Some(0), "{said}");
+}
+
 /// The code block after `<!-- example: name -->` in the format's document.
 fn example(name: &str) -> String {
     let document = std::fs::read_to_string(root().join("docs/formats/journal.md")).unwrap();

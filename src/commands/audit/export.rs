@@ -29,15 +29,17 @@ const FORMAT: &str = include_str!("../../../docs/formats/journal.md");
 const VERIFIER: &str = include_str!("../../../docs/verify.py");
 const README: &str = include_str!("README.txt");
 
-/// Arguments of `pechat audit export`.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
+/// What stands below the options in the help.
+pub const EXAMPLES: &str = "Examples:
   pechat audit export --journal land-register --out land
   pechat audit export --journal land-register --from 2026-01-01T00:00:00Z --to 2026-02-01T00:00:00Z --out january
   pechat audit export --all --out everything
 
 A part holds the neighbour on either side of the time asked for, which shows that nothing else is from then. An export
-that was stopped goes on when the same command is given again; until it is whole its folder is called DIR.partial.")]
+that was stopped goes on when the same command is given again; until it is whole its folder is called DIR.partial.";
+
+/// Arguments of `pechat audit export`.
+#[derive(Debug, Args)]
 pub struct ExportArgs {
     /// The journal's name. Several give one export with a folder each, and the root log they all stand in
     #[arg(long, required_unless_present = "all")]

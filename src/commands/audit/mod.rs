@@ -37,6 +37,7 @@ pub struct AuditArgs {
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
     /// Download a journal and all that proves it into one self-contained folder
+    #[command(after_help = export::EXAMPLES)]
     Export(export::ExportArgs),
     /// Verify folders and exports: PASSED, FAILED or INDETERMINATE, with the first broken entry
     Verify(verify::VerifyArgs),
