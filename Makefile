@@ -17,7 +17,8 @@ PECHAT := $(TARGET)/release/pechat
 
 # command, file or module:package, as Debian 12 names them; py.NAME is a module of Python, jar.NAME a library of Java
 BUILD_NEEDS := cc:build-essential
-DEMO_NEEDS := softhsm2-util:softhsm2 chronyd:chrony openssl:openssl python3:python3 curl:curl
+DEMO_NEEDS := softhsm2-util:softhsm2 chronyd:chrony openssl:openssl python3:python3 curl:curl \
+              /usr/share/zoneinfo/Europe/Sofia:tzdata
 TEST_NEEDS := strace:strace osslsigncode:osslsigncode go:golang-go \
               /usr/share/gocode/src/golang.org/x/mod:golang-golang-x-mod-dev jarsigner:default-jdk-headless \
               jar.bcpkix:libbcpkix-java systemd-analyze:systemd py.ensurepip:python3-venv \

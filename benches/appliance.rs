@@ -4,16 +4,18 @@
 #[path = "../tests/appliance/mod.rs"]
 #[allow(dead_code, reason = "the tests use more of the fixture than the benchmarks do")]
 mod appliance;
+mod journals;
 mod load;
 mod peers;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use appliance::{Appliance, run};
 use bytes::Bytes;
-use load::{Connection, Measured, Peer, closed_loop, cpu_time, fsync_p50_us};
+use load::{Connection, Measured, Peer, cpu_time, fsync_p50_us, load};
 use pechat::digest::{Digest, hex};
 use pechat::journal::verify::{Pace, Trust, verify_export, verify_parallel};
 
@@ -29,7 +31,7 @@ fn main() {
         appliance.env("PECHAT_KEY"),
     );
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let bench = Bench { bare_sign: bare_sign_rate(&appliance), appliance, peer };
+    let bench = Bench { bare_sign: bare_sign_rate(&appliance), appliance, peer, series: AtomicU64::new(0) };
     // `cargo bench -- tokens` runs only what is named; cargo itself adds `--bench`.
     let named: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     let wanted = |name: &str| named.is_empty() || named.iter().any(|word| word == name);
@@ -38,9 +40,16 @@ fn main() {
             bench.tokens().await;
         }
         if wanted("single-seals") {
-            for connections in [16, 64] {
-                bench.single_seals(connections, connections as u64).await;
+            for shape in [Shape::Connections(16), Shape::Connections(64), Shape::Streams(4, 64)] {
+                bench.single_seals(shape, None).await;
             }
+            for rate in [10_000, 20_000] {
+                bench.single_seals(Shape::Connections(64), Some(rate)).await;
+                bench.single_seals(Shape::Streams(4, 32), Some(rate)).await;
+            }
+        }
+        if wanted("journals") {
+            journals::thousand(&bench).await;
         }
         // Only when asked for: see `make bench-peers`.
         if named.iter().any(|word| word == "peers") {
@@ -61,6 +70,17 @@ struct Bench {
     peer: Peer,
     /// C_Sign calls a second of one thread on a SoftHSM token of the same kind.
     bare_sign: f64,
+    /// Loads of single seals so far.
+    series: AtomicU64,
+}
+
+/// How a load reaches the service.
+#[derive(Clone, Copy)]
+enum Shape {
+    /// So many HTTP/1.1 connections.
+    Connections(usize),
+    /// So many HTTP/2 connections of so many streams each.
+    Streams(usize, usize),
 }
 
 impl Bench {
@@ -81,12 +101,12 @@ impl Bench {
     /// Tokens per CPU-second of both processes, 16 keep-alive connections over mutual TLS.
     async fn tokens(&self) {
         let before = self.cpu();
-        let measured = closed_loop(&self.peer, 16, LONG, |mut connection: Connection, round| async move {
+        let stamp = |mut connection: Connection, round| async move {
             let (status, reply) = connection.post("/tsa", "application/timestamp-query", query(round)).await;
             assert!(status == 200 && reply.len() > 500, "a token: {status}, {} bytes", reply.len());
             connection
-        });
-        let measured = measured.await;
+        };
+        let measured = load(self.peer.connections(16).await, None, LONG, stamp).await;
         let used = (self.cpu() - before).as_secs_f64();
         let tokens = measured.latencies.len() as f64;
         self.print("tokens-per-cpu-second", tokens / used, "tokens/s", self.bare_sign);
@@ -98,25 +118,40 @@ impl Bench {
         );
     }
 
+    /// Other request ids each time: ids seen before would be answered from what is stored.
+    fn next_series(&self) -> u64 {
+        self.series.fetch_add(1, Ordering::Relaxed)
+    }
+
     fn entries_path(&self) -> &'static str {
         format!("/v1/journals/{}/entries", self.appliance.env("PECHAT_JOURNAL")).leak()
     }
 
-    /// One digest a request; each answer is a complete receipt. The limit is what one core can sign.
-    /// Another `series` has other request ids: ids seen before would be answered from what is stored.
-    async fn single_seals(&self, connections: usize, series: u64) -> Measured {
+    /// One digest a request; each answer is a complete receipt. The limit is what one core can sign. With
+    /// `rate` so many requests a second are sent, otherwise as many as are answered.
+    async fn single_seals(&self, shape: Shape, rate: Option<u32>) -> Measured {
         let path = self.entries_path();
+        let series = self.next_series();
         let seal = move |mut connection: Connection, round| async move {
             let body = entries(series, round, 1);
             let (status, _) = connection.post(path, "application/json", body).await;
             assert_eq!(status, 201);
             connection
         };
-        let measured = closed_loop(&self.peer, connections, LONG, seal).await;
-        let name = format!("single-seals-{connections}-connections");
+        let (name, open) = match shape {
+            Shape::Connections(count) => (format!("{count}-connections"), self.peer.connections(count).await),
+            Shape::Streams(count, each) => {
+                (format!("{count}x{each}-streams"), self.peer.streams(count, each).await)
+            }
+        };
+        let at = rate.map_or(String::new(), |rate| format!("-at-{rate}"));
+        let before = self.cpu();
+        let measured = load(open, rate.map(f64::from), LONG, seal).await;
+        let used = (self.cpu() - before).as_secs_f64() / measured.elapsed.as_secs_f64();
+        let name = format!("single-seals-{name}{at}");
         self.print(&name, measured.rate(), "seals/s", self.bare_sign);
         println!(
-            "bench {name}: receipt p50 {} µs, p99 {} µs",
+            "bench {name}: receipt p50 {} µs, p99 {} µs; {used:.2} CPU of the service",
             measured.quantile(0.5).as_micros(),
             measured.quantile(0.99).as_micros()
         );
@@ -126,13 +161,13 @@ impl Bench {
     /// 4,096 digests a request on four connections. The limit is two SHA-256 of an entry's size on one core.
     async fn bulk_seals(&self) {
         let path = self.entries_path();
-        let measured =
-            closed_loop(&self.peer, 4, LONG, move |mut connection: Connection, round| async move {
-                let (status, _) = connection.post(path, "application/json", entries(9, round, 4096)).await;
-                assert_eq!(status, 201);
-                connection
-            });
-        let measured = measured.await;
+        let seal = move |mut connection: Connection, round| async move {
+            let body = entries(u64::MAX, round, 4096);
+            let (status, _) = connection.post(path, "application/json", body).await;
+            assert_eq!(status, 201);
+            connection
+        };
+        let measured = load(self.peer.connections(4).await, None, LONG, seal).await;
         self.print("bulk-digests", measured.rate() * 4096.0, "digests/s", bare_leaf_rate());
     }
 

@@ -2,14 +2,12 @@
 
 use std::process::Command;
 
-use crate::Bench;
 use crate::appliance::run;
 use crate::load::fsync_p50_us;
+use crate::{Bench, Shape};
 
 /// Closed loops of either side.
 const LOOPS: usize = 64;
-/// Series of request ids that no other benchmark uses.
-const OURS: u64 = 1_000;
 /// As many as give Tessera its best rate, since its checkpoints are 100 ms apart at least.
 const MANY: usize = 2048;
 
@@ -19,7 +17,7 @@ pub async fn tessera(bench: &Bench) {
         println!("bench tessera: skipped: needs Go 1.24 and the module github.com/transparency-dev/tessera");
         return;
     };
-    let ours = bench.single_seals(LOOPS, OURS).await;
+    let ours = bench.single_seals(Shape::Connections(LOOPS), None).await;
     for loops in [LOOPS, MANY] {
         let dir = bench.appliance.path(&format!("tessera-{loops}"));
         std::fs::create_dir(&dir).expect("a directory");

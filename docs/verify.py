@@ -5,7 +5,7 @@ NOT checked: revocation of the token's certificates (`openssl crl` reads the *.c
 import argparse, base64, calendar, hashlib, json, os, re, subprocess, sys, tempfile
 
 ENTRY, ZEROS = 152, bytes(32)
-KINDS = {1: "charter", 2: "seal", 3: "own record", 6: "epoch change"}
+KINDS = {1: "charter", 2: "seal", 3: "own record", 6: "epoch change", 9: "freeze", 10: "hand-over"}
 PROOF = ["head", "root_index", "root_path", "checkpoint"]
 WHOLE = ["origin", "charter", "count"] + PROOF
 PART = ["origin", "charter", "opening", "opening_path", "first", "count", "range_path"] + PROOF
@@ -267,6 +267,7 @@ def export(path, trust, heads=()):
             nodes, left = [unhex(step) for step in header["range_path"]], first.bit_count()
             tree, right = Tree(first, nodes[:left]), nodes[left:]
         facts, before, seals, epochs, wanted = Facts(), 0, 0, [], dict(heads)
+        controls, frozen = {}, None
         for seq in range(first, first + count):
             place = f"entry {seq}, at byte {start + (seq - first) * ENTRY}"
             entry = file.read(ENTRY)
@@ -275,11 +276,15 @@ def export(path, trust, heads=()):
                 time, kind = rules(entry, journal, seq, own, opening)
                 need(prev is None or entry[56:88] == prev, "it, or the one before it, was altered: its prev is another")
                 need(time >= before, "its time is before that of the entry before it")
+                need(frozen is None, f"it stands after the final record, entry {frozen}")
             except ValueError as error:
                 raise ValueError(f"{place}: {error}")
             before, prev, facts.last = time, leaf(entry), entry
             tree.add(prev)
             seals += kind == 2
+            if kind in (9, 10):
+                controls[seq] = entry[120:]
+                frozen = seq if kind == 9 else None
             if kind == 6:
                 need(entry[102:118] == entry[120:136], f"{place}: the request id is not that of its statement")
                 epochs.append((seq, entry[120:]))
@@ -291,7 +296,7 @@ def export(path, trust, heads=()):
     bound = int.from_bytes(facts.last[96:100], "big")
     need(before - bound <= checkpoint[4] + checkpoint[5], "the last entry claims to be from after the head's token")
     facts.__dict__.update(origin=origin, first=first, count=count, size=size, root=root, epochs=epochs, own=own)
-    facts.__dict__.update(header=header, checkpoint=checkpoint, seals=seals, whole=not part)
+    facts.__dict__.update(header=header, checkpoint=checkpoint, seals=seals, whole=not part, controls=controls)
     return facts
 
 
@@ -337,6 +342,9 @@ def folder(path, trust, heads=()):
     read = lambda name: open(where(name), "rb").read().decode()
     need("journal.export" in names, "there is no journal.export")
     facts = export(where("journal.export"), trust, heads)
+    for seq, digest in facts.controls.items():
+        said = names.get(f"statement-{seq}.json")
+        need(said in (None, digest.hex()), f"statement-{seq}.json is not what entry {seq} was sealed for")
     if "receipt.txt" in names:
         entry, origin, *_ = receipt(read("receipt.txt"), trust)
         need(origin == facts.origin and entry == facts.last, "receipt.txt is not that of the last entry")

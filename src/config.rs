@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::clock::{ClockConfig, ClockError};
 use crate::http::limit::Limits;
+use crate::identifier::IdentifierSettings;
 use crate::witness::WitnessConfig;
 
 /// Everything `pechat serve`, `signer`, `init`, `status` and `doctor` read.
@@ -35,6 +36,9 @@ pub struct Config {
     /// Segment sizes.
     #[serde(default)]
     pub journal: Journal,
+    /// Register numbers.
+    #[serde(default)]
+    pub identifiers: IdentifierSettings,
     /// Rates and caps.
     #[serde(default)]
     pub limits: Limits,
@@ -250,6 +254,7 @@ impl Config {
         if let Err(ClockError::Config(clock)) = self.clock.check() {
             faults.extend(clock.into_iter().map(|fault| format!("clock: {fault}")));
         }
+        faults.extend(self.identifiers.faults().into_iter().map(|fault| format!("identifiers: {fault}")));
         faults
     }
 

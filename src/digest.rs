@@ -35,6 +35,16 @@ impl Digest {
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// Its hex text without a heap allocation: a receipt has some thirty of them.
+    fn in_hex<T>(&self, then: impl FnOnce(&str) -> T) -> T {
+        let mut text = [0; 64];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&hex_pair(byte));
+        }
+        // Hex digits are UTF-8.
+        then(std::str::from_utf8(&text).unwrap_or_default())
+    }
 }
 
 impl TryFrom<&[u8]> for Digest {
@@ -47,7 +57,7 @@ impl TryFrom<&[u8]> for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
+        self.in_hex(|text| f.write_str(text))
     }
 }
 
@@ -74,7 +84,7 @@ impl FromStr for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        self.in_hex(|text| serializer.serialize_str(text))
     }
 }
 
@@ -109,12 +119,17 @@ impl<'de, const N: usize> Deserialize<'de> for HexText<N> {
 
 /// Lower-case hex of `bytes`.
 pub fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for digit in bytes.iter().flat_map(|byte| hex_pair(*byte)) {
+        text.push(char::from(digit));
+    }
+    text
+}
+
+/// The two hex digits of a byte.
+fn hex_pair(byte: u8) -> [u8; 2] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]])
-        .map(char::from)
-        .collect()
+    [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
 }
 
 /// Reads exactly `2 * out.len()` hex digits (either case); `None` for anything else.

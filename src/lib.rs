@@ -9,6 +9,7 @@
 //! * [`keys`]: named HSM keys as the rest of the service sees them.
 //! * [`clock`]: trusted time, or the reason why there is none.
 //! * [`evidence`]: RFC 4998 records over exports, renewed before keys and hashes age.
+//! * [`identifier`]: register numbers (Annex 3), counted by the journal.
 //! * [`witness`]: who remembers a log's newest head and cosigns only what continues it.
 //! * [`access`]: which exact certificate is who, and what that role may ask.
 
@@ -21,6 +22,7 @@ pub mod config;
 pub mod digest;
 pub mod evidence;
 pub mod http;
+pub mod identifier;
 pub mod institution;
 pub mod journal;
 pub mod keys;

@@ -129,6 +129,7 @@ fn every_make_target_in_the_documents_exists() {
 fn manual_pages_name_every_flag_of_their_command() {
     for (page, path) in [
         ("docs/man/pechat-audit.1", &["audit", "export"][..]),
+        ("docs/man/pechat-audit.1", &["audit", "archive"]),
         ("docs/man/pechat-audit.1", &["audit", "verify"]),
         ("docs/man/pechat-audit.1", &["audit", "compare"]),
         ("docs/man/pechat-audit.1", &["audit", "life"]),
@@ -140,6 +141,9 @@ fn manual_pages_name_every_flag_of_their_command() {
         ("docs/man/pechat-journal.1", &["journal", "resurrect"]),
         ("docs/man/pechat-client.1", &["client", "stamp"]),
         ("docs/man/pechat-client.1", &["client", "seal"]),
+        ("docs/man/pechat-client.1", &["client", "identifier"]),
+        ("docs/man/pechat-client.1", &["client", "freeze"]),
+        ("docs/man/pechat-client.1", &["client", "hand-over"]),
         ("docs/man/pechat-client.1", &["client", "verify"]),
         ("docs/man/pechat-demo.1", &["demo"]),
         ("docs/man/pechat-witness.1", &["witness", "key"]),

@@ -245,7 +245,7 @@ fn the_script_finds_a_token_over_more_heads_that_is_older() {
         let dir = tsa.path(name);
         std::fs::create_dir(&dir).unwrap();
         let files = [
-            ("checkpoint.txt", newest.proof.checkpoint.clone().into_bytes()),
+            ("checkpoint.txt", newest.proof.checkpoint.to_string().into_bytes()),
             ("journal.export", export.export()),
         ];
         let line = |(name, bytes): &(&str, Vec<u8>)| format!("{}  {name}\n", Digest::of(bytes));

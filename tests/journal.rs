@@ -39,7 +39,7 @@ async fn a_sealed_digest_has_a_receipt_that_verifies() {
     assert_eq!(world.check_text(&text), (4, submission(3).digest));
     assert_eq!(journals.last_time().unwrap().0, facts.entries[0].time);
     let stats = journals.stats();
-    assert_eq!((stats.entries, stats.torn_tail_bytes), (4 + 1 + 10, 0));
+    assert_eq!((stats.entries, stats.torn_tail_bytes), (4 + 1 + 11, 0));
     assert!(stats.seals >= 1 && stats.fsyncs >= stats.batches);
 }
 
@@ -328,7 +328,10 @@ async fn names_counts_and_strangers_are_refused() {
     assert!(matches!(journals.receipt(&land, 1).await, Err(JournalError::Beyond { .. })));
     assert_eq!(journals.info(&stranger), None);
     let names: Vec<_> = journals.list().into_iter().map(|j| String::from(j.name)).collect();
-    assert_eq!(names, ["land", "own.certificates", "own.clock", "own.events", "own.timestamps"]);
+    assert_eq!(
+        names,
+        ["land", "own.certificates", "own.clock", "own.events", "own.identifiers", "own.timestamps"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

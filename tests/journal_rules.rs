@@ -252,6 +252,25 @@ fn time_that_runs_backwards_is_refused_even_if_sealed() {
 }
 
 #[test]
+fn nothing_sealed_after_the_final_record_is_accepted() {
+    let ended = |at: usize| {
+        let mut e = evidence(6);
+        e.entries[at].kind = 9;
+        for i in at + 1..6 {
+            e.entries[i].prev = e.entries[i - 1].leaf();
+        }
+        Evidence::of(e.entries, e.charter, |b| Digest::of(b.as_bytes()).as_bytes().to_vec())
+    };
+    let refused = export(&ended(3).export()).unwrap_err();
+    assert!(matches!(refused, ReplayError::Entry { seq: 4, fault: Fault::AfterFreeze(3), .. }), "{refused}");
+    let refused = with_trust(|trust| verify_range(&ended(3).range(2, 3), trust)).unwrap_err();
+    assert!(matches!(refused, VerifyError::Entry { seq: 4, .. }), "{refused}");
+    let facts = export(&ended(5).export()).unwrap();
+    let frozen = facts.frozen.unwrap();
+    assert_eq!((frozen.seq, frozen.statement), (5, ended(5).entries[5].digest));
+}
+
+#[test]
 fn an_export_of_another_length_is_refused() {
     let good = evidence(10).export();
     for cut in [1, 151, 152, 153, 1520] {

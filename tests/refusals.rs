@@ -13,6 +13,8 @@ mod certificates;
 mod clients;
 #[path = "refusals/commands.rs"]
 mod commands;
+#[path = "refusals/identifiers.rs"]
+mod identifiers;
 #[path = "refusals/journals.rs"]
 mod journals;
 #[allow(dead_code)]
@@ -31,6 +33,7 @@ fn bad_input_of_every_kind_gets_the_described_error_and_nothing_panics() {
     let mut world = World::start();
     timestamps::all(&world);
     journals::all(&world);
+    identifiers::all(&world);
     access::all(&world);
     certificates::all(&world);
     clients::all(&world);

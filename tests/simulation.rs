@@ -12,6 +12,8 @@ mod file;
 mod medium;
 #[path = "simulation/planted.rs"]
 mod planted;
+#[path = "simulation/planted_caches.rs"]
+mod planted_caches;
 #[path = "simulation/promises.rs"]
 mod promises;
 #[path = "simulation/requests.rs"]
@@ -59,6 +61,7 @@ fn no_schedule_loses_an_acknowledged_entry_or_forks_a_signed_head() {
         "{sum:?}"
     );
     assert!(sum.second_writers > 0, "{sum:?}");
+    assert!(sum.snapshots >= count && sum.resumed >= count / 2, "{sum:?}");
 }
 
 fn add(sum: &mut Outcome, one: &Outcome) {
@@ -69,6 +72,8 @@ fn add(sum: &mut Outcome, one: &Outcome) {
     sum.faults += one.faults;
     sum.rotten += one.rotten;
     sum.second_writers += one.second_writers;
+    sum.snapshots += one.snapshots;
+    sum.resumed += one.resumed;
 }
 
 #[test]

@@ -27,10 +27,14 @@ pub enum Action {
     Stamp,
     /// Append to a journal of one's own institution.
     Seal,
+    /// Take register numbers of one's own institution.
+    TakeIdentifiers,
     /// Read receipts, proofs, heads of a journal of one's own institution.
     ReadJournal,
     /// Open a journal for an institution.
     OpenJournal,
+    /// Freeze a journal or hand it over, together with a second officer.
+    CloseJournal,
     /// Register an institution.
     ManageInstitutions,
     /// Ask for a certificate for an institution.
@@ -79,10 +83,11 @@ impl Role {
     pub fn may(self, action: Action) -> bool {
         use Action::*;
         match self {
-            Role::RegistryService => matches!(action, Stamp | Seal | ReadJournal),
+            Role::RegistryService => matches!(action, Stamp | Seal | TakeIdentifiers | ReadJournal),
             Role::ControlAdministrator => matches!(
                 action,
                 OpenJournal
+                    | CloseJournal
                     | ManageInstitutions
                     | RequestCertificate
                     | AgreeToCertificate

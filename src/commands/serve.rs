@@ -20,6 +20,7 @@ use crate::clock::{self, Clock, Transition};
 use crate::config::Config;
 use crate::http::listen::{Door, listen};
 use crate::http::{self, App, Front};
+use crate::identifier::Identifiers;
 use crate::institution::Environment;
 use crate::journal::{Journals, OwnJournal, Parts, RequestId, StampFn, Tuning};
 use crate::keys::{Keys, PinnedKeys, client};
@@ -79,7 +80,9 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let directory = Directory::default();
     let issuer = open_issuer(&config, &keys, &journals, &directory)?;
     let front = Front::publishing(config.limits.clone(), config.journal.public_tiles);
-    let app = App { journals, authority, clock, keys, issuer, directory, front };
+    let identifiers = Identifiers::new(&config.identifiers, journals.clone(), clock.clone());
+    let identifiers = identifiers.map_err(during("identifiers"))?;
+    let app = App { journals, authority, clock, keys, issuer, directory, identifiers, front };
 
     tokio::spawn(journal_transitions(app.journals.clone(), transitions));
     tokio::spawn(renew_lists(app.issuer.clone(), app.journals.clone()));

@@ -6,8 +6,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::entries::request_id;
+use super::problem::Problem;
 use crate::digest::Digest;
 use crate::journal::RequestId;
+use crate::journal::note::Note;
 use crate::journal::receipt::{RangeEntry, RangeReceipt};
 
 /// Receipts for all digests of one request.
@@ -55,7 +57,8 @@ pub struct Run<'a> {
     #[schema(value_type = Vec<String>)]
     root_path: &'a [Digest],
     /// The root log's checkpoint: a signed note.
-    checkpoint: &'a str,
+    #[schema(value_type = String)]
+    checkpoint: &'a Note,
     /// What each entry says, when asked for or when times differ within the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<Entry>>)]
@@ -78,7 +81,26 @@ pub struct Entry {
     kind: u16,
 }
 
+impl Sealed<'_> {
+    /// As JSON, into a buffer that need not grow on the way.
+    pub fn to_json(&self) -> Result<Vec<u8>, Problem> {
+        let room = self.receipts.iter().map(Run::room).sum::<usize>() + 64;
+        let mut json = Vec::with_capacity(room);
+        // Strings, numbers and arrays only: nothing in it can fail to be written.
+        serde_json::to_writer(&mut json, self).map_err(|_| Problem::internal())?;
+        Ok(json)
+    }
+}
+
 impl<'a> Run<'a> {
+    /// Bytes of its JSON, about.
+    fn room(&self) -> usize {
+        let hashes = self.range_path.len() + self.root_path.len();
+        let entries = self.entries.map_or(0, <[_]>::len);
+        let covers = self.covers.as_ref().map_or(0, Vec::len);
+        384 + 68 * hashes + self.head.len() + self.checkpoint.len() + 256 * entries + 8 * covers
+    }
+
     /// The run as an answer to a request with these ids.
     pub fn new(receipt: &'a RangeReceipt, ids: &[RequestId], full: bool) -> Self {
         let mut run = Self::whole(receipt);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::body::Object;
 use crate::digest::{Digest, hex};
+use crate::identifier::{Number, NumberError};
 use crate::journal::{JournalError, RequestId, Submission};
 
 /// Digests one request may carry.
@@ -36,6 +37,9 @@ pub enum EntriesError {
     /// None or too many.
     #[error("a request carries 1 to 4096 digests, not {0}")]
     Count(usize),
+    /// A register number that is none.
+    #[error(transparent)]
+    Number(#[from] NumberError),
     /// Two digests of one request have the same id.
     #[error("request id {0} stands twice in the request")]
     Twice(String),
@@ -58,7 +62,7 @@ struct WireEntry {
 }
 
 /// A request id in JSON, read without a copy of the text.
-struct IdText(RequestId);
+struct IdText(Result<RequestId, NumberError>);
 
 impl<'de> Deserialize<'de> for IdText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -66,11 +70,17 @@ impl<'de> Deserialize<'de> for IdText {
         impl serde::de::Visitor<'_> for Visitor {
             type Value = IdText;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("32 hex digits or a UUID")
+                f.write_str("32 hex digits, a UUID or a register number of 16 digits")
             }
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<IdText, E> {
+                if text.len() == 16
+                    && let Err(error @ (NumberError::Check { .. } | NumberError::Day(_))) =
+                        Number::parse(text)
+                {
+                    return Ok(IdText(Err(error)));
+                }
                 request_id(text)
-                    .map(IdText)
+                    .map(|id| IdText(Ok(id)))
                     .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
             }
         }
@@ -89,11 +99,12 @@ pub fn parse_entries(json: &[u8]) -> Result<EntriesRequest, EntriesError> {
     let Object(wire) =
         serde_json::from_slice::<Object<Wire>>(json).map_err(|e| EntriesError::Malformed(e.to_string()))?;
     let submissions: Vec<Submission> = match (wire.request_id, wire.digest, wire.entries) {
-        (Some(id), Some(digest), None) => vec![Submission { request_id: id.0, digest }],
+        (Some(id), Some(digest), None) => vec![Submission { request_id: id.0?, digest }],
         (None, None, Some(entries)) => {
-            let submission =
-                |Object(e): Object<WireEntry>| Submission { request_id: e.request_id.0, digest: e.digest };
-            entries.into_iter().map(submission).collect()
+            let submission = |Object(e): Object<WireEntry>| {
+                Ok(Submission { request_id: e.request_id.0?, digest: e.digest })
+            };
+            entries.into_iter().map(submission).collect::<Result<_, NumberError>>()?
         }
         _ => return Err(EntriesError::Form),
     };
@@ -134,6 +145,10 @@ impl From<EntriesError> for super::Problem {
     fn from(error: EntriesError) -> Self {
         match error {
             EntriesError::Count(count) => JournalError::Count(count).into(),
+            EntriesError::Number(error) => {
+                const ACTION: &str = "Correct the number: one of its digits is wrong. Nothing was sealed.";
+                Self::new(400, "bad-register-number", error.to_string(), ACTION)
+            }
             other => Self::malformed(other.to_string()),
         }
     }
@@ -174,6 +189,18 @@ mod tests {
         ] {
             assert_eq!(request_id(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_register_number_is_a_request_id_unless_its_check_digit_is_wrong() {
+        let digest = Digest::of(b"record");
+        let one = |number: &str| {
+            parse_entries(format!("{{\"request_id\":\"{number}\",\"digest\":\"{digest}\"}}").as_bytes())
+        };
+        assert_eq!(&one("2475001150024593").unwrap().submissions[0].request_id.0, b"2475001150024593");
+        let refused = one("2475001150024594").unwrap_err();
+        assert!(matches!(refused, EntriesError::Number(NumberError::Check { expected: 3, .. })), "{refused}");
+        assert_eq!(crate::http::Problem::from(refused).kind, "bad-register-number");
     }
 
     #[test]

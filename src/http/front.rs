@@ -21,6 +21,7 @@ struct Inner {
     metrics: Metrics,
     probe: Probe,
     gap: Agreements,
+    orders: Agreements,
     routes: HashMap<&'static str, Vec<&'static Route>>,
     ids: RandomState,
     counter: AtomicU64,
@@ -45,6 +46,7 @@ impl Front {
             metrics: Metrics::default(),
             probe: Probe::default(),
             gap: Agreements::default(),
+            orders: Agreements::default(),
             routes,
             ids: RandomState::new(),
             counter: AtomicU64::new(0),
@@ -80,6 +82,11 @@ impl Front {
     /// Agreements to record a gap, until the second one or a restart.
     pub fn gap(&self) -> &Agreements {
         &self.0.gap
+    }
+
+    /// Agreements to orders about journals, until the second one or a restart.
+    pub fn orders(&self) -> &Agreements {
+        &self.0.orders
     }
 
     /// The routes of the table at this path.

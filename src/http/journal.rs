@@ -17,6 +17,7 @@ use super::{App, Caller, body, moment, outflow};
 use crate::digest::Digest;
 use crate::institution::InstitutionId;
 use crate::journal::extent::Extent;
+use crate::journal::note::Note;
 use crate::journal::receipt::HeadProof;
 use crate::journal::{JournalInfo, JournalName};
 use crate::keys::KeyPurpose;
@@ -48,12 +49,16 @@ pub struct Journal {
     origin: String,
     /// Durable entries, charter included.
     size: u64,
+    /// Sequence of the final record, once the journal was frozen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frozen: Option<u64>,
 }
 
 impl From<JournalInfo> for Journal {
     fn from(info: JournalInfo) -> Self {
         let institution = info.institution.map(String::from);
-        Self { name: info.name.into(), institution, origin: info.origin, size: info.size }
+        let JournalInfo { name, origin, size, frozen, .. } = info;
+        Self { name: name.into(), institution, origin, size, frozen }
     }
 }
 
@@ -80,7 +85,8 @@ pub struct Head {
     #[schema(value_type = Vec<String>)]
     root_path: Vec<Digest>,
     /// The root log's checkpoint: a signed note.
-    checkpoint: String,
+    #[schema(value_type = String)]
+    checkpoint: Note,
 }
 
 impl From<HeadProof> for Head {
@@ -93,7 +99,7 @@ impl From<HeadProof> for Head {
 #[derive(ToSchema)]
 #[allow(dead_code)] // describes what `entries::parse_entries` reads
 pub struct Entries {
-    /// Of one digest: 32 hex digits or a UUID, unique within the journal.
+    /// Of one digest: 32 hex digits, a UUID or a register number (Annex 3), unique within the journal.
     request_id: Option<String>,
     /// Of one digest: SHA-256, 64 hex digits.
     digest: Option<String>,
@@ -107,7 +113,7 @@ pub struct Entries {
 #[derive(ToSchema)]
 #[allow(dead_code)] // describes what `entries::parse_entries` reads
 pub struct EntryToSeal {
-    /// 32 hex digits or a UUID, unique within the journal.
+    /// 32 hex digits, a UUID or a register number (Annex 3), unique within the journal.
     request_id: String,
     /// SHA-256, 64 hex digits.
     digest: String,
@@ -124,6 +130,16 @@ pub(super) fn visible(app: &App, caller: &Caller, name: &str) -> Result<JournalI
     let info = info.ok_or_else(unknown)?;
     caller.must_see(info.institution.as_ref()).map_err(|_| unknown())?;
     Ok(info)
+}
+
+/// The same for whoever seals: a former owner too, who is told what happened and gets earlier receipts again.
+fn sealable(app: &App, caller: &Caller, name: &str) -> Result<JournalInfo, Problem> {
+    visible(app, caller, name).or_else(|unknown| {
+        let name = JournalName::try_from(name.to_owned()).ok();
+        let info = name.and_then(|name| app.journals.info(&name)).ok_or(unknown.clone())?;
+        let was = app.journals.tenure(&info.name)?.former.contains(&caller.0.institution);
+        if was { Ok(info) } else { Err(unknown) }
+    })
 }
 
 /// List the journals the caller may see.
@@ -145,13 +161,18 @@ async fn list(State(app): State<App>, caller: Caller) -> axum::Json<Vec<Journal>
 async fn open(State(app): State<App>, Json(wanted): Json<OpenJournal>) -> Result<Response, Problem> {
     let registered = app.issuer.institutions().await?;
     if !registered.iter().any(|known| known.id == wanted.institution) {
-        let detail = format!("there is no institution {:?}", wanted.institution.as_str());
-        const ACTION: &str = "Register the institution first, or correct its id.";
-        return Err(Problem::new(404, "unknown-institution", detail, ACTION));
+        return Err(unknown_institution(&wanted.institution));
     }
     let info = app.journals.create(wanted.name, wanted.institution).await?;
     let location = format!("/v1/journals/{}", info.name.as_str());
     Ok(created(location, axum::Json(Journal::from(info))))
+}
+
+/// The 404 problem for an institution that is not registered.
+pub(super) fn unknown_institution(id: &InstitutionId) -> Problem {
+    let detail = format!("there is no institution {:?}", id.as_str());
+    const ACTION: &str = "Register the institution first, or correct its id.";
+    Problem::new(404, "unknown-institution", detail, ACTION)
 }
 
 fn created(location: String, content: impl IntoResponse) -> Response {
@@ -201,7 +222,7 @@ enum Full {
     params(("journal" = String, Path), Detail), request_body = Entries,
     responses(
         (status = 201, description = "Sealed", content((answer::Sealed = "application/json"), (String = "text/plain"))),
-        (status = 409, description = "An id seals another digest, or `expect` does not hold; nothing was sealed", body = Document, content_type = "application/problem+json"),
+        (status = 409, description = "An id seals another digest, `expect` does not hold, or the journal was frozen or handed over; nothing was sealed", body = Document, content_type = "application/problem+json"),
         (status = 503, description = "No seal now: clock, HSM, disk or load; ask again with the same ids", body = Document, content_type = "application/problem+json"),
     )
 )]
@@ -212,12 +233,13 @@ async fn append(
     Query(detail): Query<Detail>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let info = visible(&app, &caller, &name)?;
+    let info = sealable(&app, &caller, &name)?;
     let as_text = accepts(request.headers(), "text/plain");
     body::must_be(request.headers(), "application/json")?;
     let asked: EntriesRequest = parse_entries(&body::read(request, entries::CAP).await?)?;
     let ids: Vec<_> = asked.submissions.iter().map(|s| s.request_id).collect();
-    let receipts = app.journals.seal(&info.name, asked.submissions, asked.expect).await?;
+    let by = &caller.0.institution;
+    let receipts = app.journals.seal_as(by, &info.name, asked.submissions, asked.expect).await?;
     app.front.metrics().sealed(ids.len() as u64);
     match receipts.as_slice() {
         [only] if as_text && ids.len() == 1 => {
@@ -227,7 +249,8 @@ async fn append(
         }
         _ => {
             let runs = receipts.iter().map(|r| Run::new(r, &ids, detail.entries.is_some())).collect();
-            Ok((StatusCode::CREATED, axum::Json(answer::Sealed { receipts: runs })).into_response())
+            let json = answer::Sealed { receipts: runs }.to_json()?;
+            Ok((StatusCode::CREATED, [(CONTENT_TYPE, "application/json")], json).into_response())
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod document;
 pub mod entries;
 pub mod front;
 pub mod gate;
+pub mod identifier;
 pub mod institution;
 pub mod journal;
 pub mod limit;
@@ -24,6 +25,7 @@ pub mod problem;
 pub mod public;
 pub mod quarantine;
 pub mod status;
+pub mod tenure;
 pub mod tiles;
 pub mod timestamp;
 pub mod tls;
@@ -41,6 +43,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::access::{Action, Directory, Role};
 use crate::certificate::Issuer;
 use crate::clock::Clock;
+use crate::identifier::Identifiers;
 use crate::journal::Journals;
 use crate::keys::Keys;
 use crate::timestamp::Authority;
@@ -65,6 +68,8 @@ pub struct App {
     pub issuer: Issuer,
     /// Who is who.
     pub directory: Directory,
+    /// Register numbers.
+    pub identifiers: Identifiers,
     /// Limits, counters and the readiness probe of the listeners.
     pub front: Front,
 }
@@ -107,6 +112,10 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/journals/{journal}/range", &[ReadJournal]),
     route("GET", "/v1/journals/{journal}/consistency", &[ReadJournal]),
     route("GET", "/v1/journals/{journal}/export", &[ReadJournal]),
+    route("POST", "/v1/journals/{journal}/freeze", &[CloseJournal]),
+    route("POST", "/v1/journals/{journal}/hand-over", &[CloseJournal]),
+    route("GET", "/v1/journals/{journal}/statements", &[ReadJournal, CloseJournal]),
+    route("POST", "/v1/identifiers", &[TakeIdentifiers]),
     route("GET", "/v1/journals/{journal}/tile/{*tile}", &[ReadJournal]),
     route("GET", "/v1/checkpoint", &[]),
     route("GET", "/v1/consistency", &[]),
@@ -146,6 +155,8 @@ fn api_routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Description::openapi())
         .merge(timestamp::routes())
         .merge(journal::routes())
+        .merge(tenure::routes())
+        .merge(identifier::routes())
         .merge(moment::routes())
         .merge(tiles::routes())
         .merge(quarantine::routes())

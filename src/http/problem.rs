@@ -202,6 +202,16 @@ impl From<JournalError> for Problem {
             E::Beyond { .. } => {
                 Self::new(404, "beyond-journal", text, "Ask for a sequence number below the sealed size.")
             }
+            E::Frozen { .. } => {
+                const ACTION: &str =
+                    "Nothing was sealed. Reads and receipts go on; seal into the journal that follows it.";
+                Self::new(409, "journal-frozen", text, ACTION)
+            }
+            E::NotOwner { .. } => {
+                const ACTION: &str =
+                    "Nothing was sealed. Earlier receipts stay valid; seal into a journal of your own.";
+                Self::new(409, "journal-handed-over", text, ACTION)
+            }
             E::Count(0) => Self::new(400, "count", text, "Send at least one digest."),
             E::Count(_) => Self::new(413, "count", text, "Send the digests in several requests."),
         }

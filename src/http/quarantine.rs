@@ -18,7 +18,7 @@ use crate::journal::epoch::{AgreedBy, EVENT, EpochChange, GivenUp, MAX_DESCRIPTI
 use crate::journal::known::{Doubt, Quarantine};
 
 /// Distinct persons who must agree.
-const NEEDED: usize = 2;
+pub(super) const NEEDED: usize = 2;
 /// Agreements kept at most: two officers who try out descriptions need no more.
 const KEPT: usize = 64;
 
@@ -27,10 +27,10 @@ pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(show)).routes(routes!(gap))
 }
 
-/// Agreements to descriptions of the present gap. They live as long as the process: after a restart both
+/// Agreements to descriptions of the present gap, or to orders about journals. They live as long as the process: after a restart both
 /// officers agree again.
 #[derive(Default)]
-pub struct Agreements(Mutex<Vec<Agreement>>);
+pub struct Agreements(pub(super) Mutex<Vec<Agreement>>);
 
 /// What an officer has to look at.
 #[derive(Serialize)]
@@ -149,7 +149,8 @@ async fn gap(
     Ok((StatusCode::OK, axum::Json(Agreed { state: "recorded", sha256, epoch, seq })))
 }
 
-fn agree(agreements: &mut Vec<Agreement>, caller: &Caller, sha256: Digest) {
+/// Notes an officer's agreement once.
+pub(super) fn agree(agreements: &mut Vec<Agreement>, caller: &Caller, sha256: Digest) {
     let identity = &caller.0;
     let agreement = Agreement {
         officer: identity.fingerprint,

@@ -4,7 +4,6 @@
 //! Each round: stage what is queued → extend the trees → one record, one fdatasync → read it back
 //! and recompute every root by [`Replica`] → only now tell the sealer and whoever waits.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -13,14 +12,16 @@ use tokio::sync::{oneshot, watch};
 
 use super::canonical::{EntryBytes, head_text};
 use super::entry::EntryKind;
+use super::index::Ids;
 use super::log::{AppendError, Log, Place};
 use super::queue::{Command, Placed, Queue, SealOutcome, Work};
 use super::record::{Group, Record, SLOT_BYTES, Section, push_section};
 use super::replica::Replica;
-use super::state::{Journal, Seal, Shared};
+use super::snapshots::{Cut, Snapshots};
+use super::state::{Found, Journal, Seal, Shared};
 use super::tree::leaf_hash;
 use super::visible::Visible;
-use super::{JournalError, JournalInfo, Recorded, RequestId};
+use super::{JournalError, JournalInfo, Recorded};
 use crate::clock::{Clock, UtcMicros};
 use crate::digest::Digest;
 use crate::institution::InstitutionId;
@@ -44,7 +45,6 @@ pub struct Target {
 /// What only the sequencer knows of a journal.
 pub(super) struct Line {
     pub(super) journal: Arc<Journal>,
-    pub(super) index: HashMap<RequestId, u64>,
     pub(super) next: u64,
     pub(super) prev: Digest,
     /// Position of its group in the batch being built.
@@ -104,11 +104,15 @@ pub struct Sequencer {
     pub(super) log: Log,
     clock: Clock,
     replica: Replica,
+    pub(super) ids: Ids,
+    snapshots: Snapshots,
     target: watch::Sender<Target>,
     pub(super) lines: Vec<Line>,
     after: Digest,
     sealed: u64,
     awaiting: Vec<Waiter>,
+    /// Bytes of log since the last round.
+    written: u64,
 }
 
 impl Sequencer {
@@ -119,25 +123,36 @@ impl Sequencer {
         log: Log,
         clock: Clock,
         replica: Replica,
+        (ids, snapshots): (Ids, Snapshots),
         target: watch::Sender<Target>,
     ) -> Sequencer {
         let (after, sealed) = (replica.after(), replica.sealed());
         let (lines, awaiting) = (Vec::new(), Vec::new());
-        Sequencer { shared, queue, log, clock, replica, target, lines, after, sealed, awaiting }
+        Sequencer {
+            shared,
+            queue,
+            log,
+            clock,
+            replica,
+            ids,
+            snapshots,
+            target,
+            lines,
+            after,
+            sealed,
+            awaiting,
+            written: 0,
+        }
     }
 
     /// Adds a recovered journal; in the order of numbers.
-    pub fn adopt(
-        &mut self,
-        journal: Arc<Journal>,
-        index: HashMap<RequestId, u64>,
-    ) -> Result<(), JournalError> {
+    pub fn adopt(&mut self, journal: Arc<Journal>) -> Result<(), JournalError> {
         let next = journal.size();
         let prev = match next.checked_sub(1) {
             Some(last) => journal.tree.read(0, last)?,
             None => Digest::of(journal.charter.as_bytes()),
         };
-        self.lines.push(Line { journal, index, next, prev, staged: None });
+        self.lines.push(Line { journal, next, prev, staged: None });
         Ok(())
     }
 
@@ -147,6 +162,19 @@ impl Sequencer {
         self.announce();
         while let Some(work) = self.queue.take() {
             self.round(work);
+            self.after_round();
+        }
+        if self.shared.failure().is_none() {
+            let Sequencer { shared, snapshots, mut ids, log, lines, replica, .. } = self;
+            snapshots.stop(&mut ids, || cut(&shared, &log, &lines, &replica));
+        }
+    }
+
+    /// Between two batches everything in memory is durable: a moment for a snapshot.
+    pub(super) fn after_round(&mut self) {
+        if self.shared.failure().is_none() && self.written > 0 {
+            let Sequencer { shared, snapshots, ids, log, lines, replica, written, .. } = self;
+            snapshots.after_record(std::mem::take(written), ids, || cut(shared, log, lines, replica));
         }
     }
 
@@ -171,13 +199,13 @@ impl Sequencer {
         let sound = self.shared.admit();
         let (admission, own_admission) = (sound.clone().and(admission), sound.and(own_admission));
         let mut open = Open::default();
-        let mut settlements = Vec::new();
+        let (mut controls, mut settlements) = (Vec::new(), Vec::new());
         for command in work.commands {
-            if let Command::Settle { settlement, reply } = command {
-                settlements.push((settlement, reply));
-                continue;
+            match command {
+                Command::Settle { settlement, reply } => settlements.push((settlement, reply)),
+                Command::Control { journal, ordered, reply } => controls.push((journal, ordered, reply)),
+                command => self.stage(command, &mut open, stamp, &admission, &own_admission),
             }
-            self.stage(command, &mut open, stamp, &admission, &own_admission);
         }
         let quiet = open.groups.iter().all(|group| group.slots.is_empty()) && seal.is_none();
         let outcome = if quiet { Ok(()) } else { self.commit(&open, seal.as_ref(), stamp) };
@@ -185,6 +213,7 @@ impl Sequencer {
             Ok(()) => self.release(open, seal, stamp),
             Err(error) => self.refuse(open, seal, &error),
         }
+        controls.into_iter().for_each(|(journal, ordered, reply)| self.control(&journal, &ordered, reply));
         settlements.into_iter().for_each(|(settlement, reply)| self.settle(settlement, reply));
     }
 
@@ -261,6 +290,7 @@ impl Sequencer {
         }
         let begun = Instant::now();
         let place = self.log.append(&payload).map_err(|e| self.judge(e))?;
+        self.written += payload.len() as u64;
         let counters = &self.shared.counters;
         counters.fsyncs.fetch_add(1, Ordering::Relaxed);
         counters.last_fsync_us.store(begun.elapsed().as_micros() as u64, Ordering::Relaxed);
@@ -338,17 +368,22 @@ impl Sequencer {
             self.lines[staged.line].staged = None;
         }
         for (reply, line, seq) in open.recordings {
-            let batch = self.lines[line].journal.batch_of(seq);
-            let time = UtcMicros(batch.map_or(stamp.time, |(batch, _)| batch.time));
-            let _ = reply.send(Ok(Recorded { seq, time }));
+            let found = self.lines[line].journal.batch_of(seq);
+            let time = |(batch, _): Found| batch.time;
+            let time = found.map(|found| UtcMicros(found.map_or(stamp.time, time)));
+            let _ = reply.send(time.map(|time| Recorded { seq, time }));
         }
         for (reply, journal) in open.creations {
             let _ = reply.send(Ok(journal.info()));
         }
         for (journal, placed, reply) in open.waiters {
-            let newest = journal.batch_of(placed.last());
-            let until = newest.map_or(u64::MAX, |(batch, _)| batch.root_index + 1);
-            self.awaiting.push(Waiter { until, placed, reply });
+            match journal.batch_of(placed.last()) {
+                Ok(newest) => {
+                    let until = newest.map_or(u64::MAX, |(batch, _)| batch.root_index + 1);
+                    self.awaiting.push(Waiter { until, placed, reply });
+                }
+                Err(error) => drop(reply.send(Err(error))),
+            }
         }
         let sealed = self.sealed;
         let ready = |waiter: &mut Waiter| waiter.until <= sealed;
@@ -398,6 +433,18 @@ impl Sequencer {
     }
 }
 
+fn cut(shared: &Shared, log: &Log, lines: &[Line], replica: &Replica) -> Cut {
+    Cut {
+        position: log.position(),
+        journals: lines.iter().map(|line| (Arc::clone(&line.journal), line.next)).collect(),
+        root: replica.root(),
+        after: replica.after(),
+        sealed: replica.sealed(),
+        unsealed: replica.unsealed(),
+        abandoned: shared.abandoned(),
+    }
+}
+
 /// Tells everyone when the thread panics.
 struct Watch(Arc<Shared>, Arc<Queue>);
 
@@ -416,6 +463,8 @@ fn refuse_all(work: Work, error: &JournalError) {
             Command::Seal { reply, .. } => drop(reply.send(Err(error.clone()))),
             Command::Record { reply, .. } => drop(reply.send(Err(error.clone()))),
             Command::Create { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Command::Find { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Command::Control { reply, .. } => drop(reply.send(Err(error.clone()))),
             Command::Settle { reply, .. } => drop(reply.send(Err(error.clone()))),
         }
     }

@@ -44,6 +44,8 @@ pub trait Disk: Send + Sync + 'static {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in `dir` durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Makes everything below `dir` durable, if it is there.
+    fn sync_tree(&self, dir: &Path) -> io::Result<()>;
     /// Bytes free and bytes in total where `dir` is; `None` where that cannot be told.
     fn space(&self, dir: &Path) -> Option<(u64, u64)>;
 }
@@ -123,6 +125,13 @@ impl Disk for Files {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()
+    }
+
+    fn sync_tree(&self, dir: &Path) -> io::Result<()> {
+        match File::open(dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            opened => Ok(rustix::fs::syncfs(opened?)?),
+        }
     }
 
     fn space(&self, dir: &Path) -> Option<(u64, u64)> {

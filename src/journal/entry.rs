@@ -1,6 +1,7 @@
 //! Canonical bytes of a journal entry and of the charter that entry 0 commits to.
 
 use crate::digest::{Digest, unhex_into};
+use crate::identifier::Number;
 use crate::journal::{RequestId, checkpoint, tree};
 
 /// Length of every entry, bytes.
@@ -15,8 +16,8 @@ const SHA_256: u16 = 1;
 /// Longest charter text accepted, bytes.
 pub const MAX_CHARTER: usize = 2048;
 
-/// What an entry is about (u16 on the wire). 4 key change, 5 clock event, 7 rehash,
-/// 8 renewal and 9 freeze are reserved and refused until a version gives them meaning.
+/// What an entry is about (u16 on the wire). 4 key change, 5 clock event, 7 rehash and
+/// 8 renewal are reserved and refused until a version gives them meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub enum EntryKind {
@@ -28,6 +29,10 @@ pub enum EntryKind {
     Record = 3,
     /// Another writer epoch began here: the digest is that of the statement in `own.events` that says why.
     EpochChange = 6,
+    /// The journal's final record: the digest is that of the statement that says why.
+    Freeze = 9,
+    /// Another institution's journal from here on: the digest is that of the statement that names both.
+    HandOver = 10,
 }
 
 impl EntryKind {
@@ -38,6 +43,8 @@ impl EntryKind {
             2 => Ok(Self::Seal),
             3 => Ok(Self::Record),
             6 => Ok(Self::EpochChange),
+            9 => Ok(Self::Freeze),
+            10 => Ok(Self::HandOver),
             other => Err(EntryError::Kind(other)),
         }
     }
@@ -78,7 +85,9 @@ pub enum EntryError {
     #[error("entry time {0} µs is beyond the calendar")]
     Time(u64),
     /// Not a kind of version 1.
-    #[error("entry kind {0} has no meaning in version 1 (1 charter, 2 seal, 3 record, 6 epoch change)")]
+    #[error(
+        "entry kind {0} has no meaning in version 1 (1 charter, 2 seal, 3 record, 6 epoch change, 9 freeze, 10 hand-over)"
+    )]
     Kind(u16),
     /// Not SHA-256.
     #[error("digest algorithm {0} has no meaning in version 1 (1 SHA-256)")]
@@ -137,8 +146,11 @@ impl Entry {
 }
 
 impl RequestId {
-    /// 32 hex digits, or a UUID (RFC 9562 section 4) of any version.
+    /// 32 hex digits, a UUID (RFC 9562 section 4) of any version, or a register number (Annex 3).
     pub fn parse(text: &str) -> Option<RequestId> {
+        if text.len() == 16 {
+            return Number::parse(text).ok().map(Number::request_id);
+        }
         let mut id = [0; 16];
         if text.len() != 36 {
             return unhex_into(text, &mut id).map(|()| RequestId(id));

@@ -7,6 +7,7 @@ use super::checkpoint::{Head, open_note};
 use super::entry::{Charter, Entry};
 use super::export::{EXPORT_LABEL, ExportHeader};
 use super::receipt::{HeadProof, RangeReceipt, SINGLE_LABEL, parse_ranges, parse_single};
+use super::tenure::Statement;
 use super::verify::{HeadFacts, Trust, verify_range, verify_receipt, visit_export};
 use crate::digest::Digest;
 
@@ -23,6 +24,8 @@ pub struct Evidence {
     pub seals: BTreeMap<u64, Seal>,
     /// Charter texts by origin.
     pub charters: BTreeMap<String, String>,
+    /// Statements of control entries by digest: an entry that verifies says which one is its own.
+    pub statements: BTreeMap<Digest, Vec<u8>>,
 }
 
 /// A signed and stamped root checkpoint.
@@ -52,6 +55,10 @@ impl Evidence {
             return Ok(0);
         }
         if bytes.first() != Some(&b'{') {
+            return Ok(0);
+        }
+        if Statement::parse(bytes).is_ok() {
+            self.statements.insert(Digest::of(bytes), bytes.to_vec());
             return Ok(0);
         }
         let mut count = 0;

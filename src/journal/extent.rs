@@ -68,7 +68,7 @@ impl Lookup<'_> {
         let (mut low, mut high) = (0, size);
         while low < high {
             let middle = low + (high - low) / 2;
-            let (batch, _) = journal.batch_of(middle).ok_or_else(|| beyond(journal, middle, size))?;
+            let (batch, _) = journal.batch_of(middle)?.ok_or_else(|| beyond(journal, middle, size))?;
             if batch.time < time { low = middle + 1 } else { high = middle }
         }
         Ok(low)

@@ -13,6 +13,7 @@ use super::disk::{Access, Disk, DiskFile, Files};
 use super::record::{self, HEADER_BYTES, Header, Record, SECTOR};
 use super::reserve::{self, NoSegment, Reserve, segment_path};
 use super::segments::Segments;
+use super::snapshot::Position;
 use crate::digest::Digest;
 
 /// Where a record begins.
@@ -56,6 +57,7 @@ pub struct Log {
     epoch: u64,
     number: u64,
     previous: Digest,
+    last: (u32, u32),
     segment: u64,
     offset: u64,
     capacity: u64,
@@ -96,19 +98,38 @@ pub struct Torn {
     pub bytes: u64,
 }
 
-/// Opens the log in `dir`, hands every valid record to `on_record`, sets a torn tail aside.
+/// Makes `dir` and takes its exclusive lock, to be handed to [`open`].
+pub fn claim(dir: &Path, disk: &dyn Disk) -> Result<Box<dyn Send>, JournalError> {
+    let storage = |path: &Path, e: io::Error| JournalError::Storage(format!("{}: {e}", path.display()));
+    disk.create_dir(&dir.join("segments")).map_err(|e| storage(dir, e))?;
+    let path = dir.join("lock");
+    disk.lock(&path).map_err(|e| storage(&path, e))
+}
+
+/// The log's id, from its first record; `None` if there is none yet.
+pub fn id_of(dir: &Path, disk: &dyn Disk) -> io::Result<Option<[u8; 16]>> {
+    let mut header = [0; HEADER_BYTES];
+    let read = disk
+        .open(&segment_path(&dir.join("segments"), 0), Access::Read)
+        .and_then(|file| file.read_exact_at(&mut header, 0));
+    match read {
+        Ok(()) => Ok(Header::decode(&header).ok().map(|header| header.log_id)),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Opens the log in `dir`, hands every valid record after `from` to `on_record`, sets a torn tail aside.
 pub fn open(
     dir: &Path,
     opening: &Opening,
+    lock: Box<dyn Send>,
+    from: Option<&Position>,
     on_record: &mut dyn FnMut(Place, &Record<'_>) -> Result<(), String>,
 ) -> Result<(Log, Torn), JournalError> {
     let (disk, segment_bytes) = (&opening.disk, opening.segment_bytes);
     let segments_dir = dir.join("segments");
     let storage = |e: io::Error| JournalError::Storage(format!("{}: {e}", dir.display()));
-    disk.create_dir(&segments_dir).map_err(storage)?;
-    let lock_path = dir.join("lock");
-    let lock = disk.lock(&lock_path);
-    let lock = lock.map_err(|e| JournalError::Storage(format!("{}: {e}", lock_path.display())))?;
     let count = list(&**disk, &segments_dir)?;
     if count == 0 {
         reserve::make(&**disk, &segments_dir, 0, segment_bytes).map_err(storage)?;
@@ -119,6 +140,9 @@ pub fn open(
         disk.sync_dir(named).map_err(storage)?;
     }
     let mut scan = Scan::new(&**disk, &segments_dir, count.max(1));
+    if let Some(position) = from {
+        scan.resume(position)?;
+    }
     scan.run(on_record)?;
     let torn = scan.set_aside_tail(dir)?;
     scan.harden(segment_bytes).map_err(storage)?;
@@ -169,6 +193,39 @@ fn damaged(path: &Path, offset: usize, what: &str) -> JournalError {
     JournalError::Damaged(format!("{} at offset {offset}: {what}", path.display()))
 }
 
+/// Whether the log in `dir` has the record a snapshot was taken after.
+pub fn holds(dir: &Path, disk: &dyn Disk, position: &Position) -> io::Result<bool> {
+    last_record(disk, &dir.join("segments"), position).map(|found| found.is_some())
+}
+
+/// That record, read from the medium.
+fn last_record(disk: &dyn Disk, segments: &Path, position: &Position) -> io::Result<Option<Vec<u8>>> {
+    let (segment, offset) = (u64::from(position.last.0), u64::from(position.last.1));
+    let file = match disk.open(&segment_path(segments, segment), Access::Read) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    file.forget_cache()?;
+    let length = file.len()?;
+    let mut header = [0; HEADER_BYTES];
+    if offset + HEADER_BYTES as u64 > length {
+        return Ok(None);
+    }
+    file.read_exact_at(&mut header, offset)?;
+    let Ok(header) = Header::decode(&header) else { return Ok(None) };
+    let total = header.total();
+    if offset + total as u64 > length {
+        return Ok(None);
+    }
+    let mut bytes = vec![0; total];
+    file.read_exact_at(&mut bytes, offset)?;
+    let same = header.log_id == position.log_id
+        && header.epoch == position.epoch
+        && header.number.checked_add(1) == Some(position.number)
+        && Record::decode(&bytes).is_ok_and(|record| record.hash == position.previous);
+    Ok(same.then_some(bytes))
+}
+
 /// A pass over all segments.
 struct Scan<'d> {
     disk: &'d dyn Disk,
@@ -182,21 +239,34 @@ struct Scan<'d> {
     segment: u64,
     offset: usize,
     last: Option<(u64, usize, Vec<u8>)>,
+    /// Segment and offset of the last valid record.
+    newest: (u32, u32),
 }
 
 impl<'d> Scan<'d> {
     fn new(disk: &'d dyn Disk, dir: &'d Path, count: u64) -> Self {
-        let (previous, log_id) = (Digest::default(), None);
-        Scan { disk, dir, count, log_id, epoch: 1, number: 0, previous, segment: 0, offset: 0, last: None }
+        Scan {
+            disk,
+            dir,
+            count,
+            log_id: None,
+            epoch: 1,
+            number: 0,
+            previous: Digest::default(),
+            segment: 0,
+            offset: 0,
+            last: None,
+            newest: (0, 0),
+        }
     }
 
     fn run(
         &mut self,
         on_record: &mut dyn FnMut(Place, &Record<'_>) -> Result<(), String>,
     ) -> Result<(), JournalError> {
-        for segment in 0..self.count {
+        for segment in self.segment..self.count {
             let bytes = self.read(segment)?;
-            let mut offset = 0;
+            let mut offset = if segment == self.segment { self.offset.min(bytes.len()) } else { 0 };
             while let Some(record) = self.next(&bytes[offset..]) {
                 let place = Place { segment: segment as u32, offset: offset as u32 };
                 let total = record.header.total();
@@ -210,6 +280,7 @@ impl<'d> Scan<'d> {
                 self.log_id = Some(record.header.log_id);
                 (self.epoch, self.previous) = (record.header.epoch, record.hash);
                 self.number += 1;
+                self.newest = (place.segment, place.offset);
                 self.last = Some((segment, offset, bytes[offset..offset + total].to_vec()));
                 offset += total;
                 (self.segment, self.offset) = (segment, offset);
@@ -219,6 +290,21 @@ impl<'d> Scan<'d> {
                 return Ok(());
             }
         }
+        Ok(())
+    }
+
+    /// Goes on after the last record of a snapshot, which must stand where it says ([`holds`]).
+    fn resume(&mut self, position: &Position) -> Result<(), JournalError> {
+        let (segment, offset) = (u64::from(position.last.0), position.last.1 as usize);
+        let path = segment_path(self.dir, segment);
+        let bytes = last_record(self.disk, self.dir, position)
+            .map_err(|e| JournalError::Storage(format!("{}: {e}", path.display())))?
+            .ok_or_else(|| damaged(&path, offset, "the record has changed"))?;
+        (self.log_id, self.epoch) = (Some(position.log_id), position.epoch);
+        (self.number, self.previous) = (position.number, position.previous);
+        (self.segment, self.offset) = (segment, offset + bytes.len());
+        self.newest = position.last;
+        self.last = Some((segment, offset, bytes));
         Ok(())
     }
 
@@ -352,6 +438,7 @@ impl<'d> Scan<'d> {
             epoch: self.epoch,
             number: self.number,
             previous: self.previous,
+            last: self.newest,
             segment: self.segment,
             offset: self.offset as u64,
             capacity,
@@ -370,9 +457,10 @@ fn end_of_data(bytes: &[u8]) -> Option<usize> {
 }
 
 impl Log {
-    /// The reading end.
-    pub fn segments(&self) -> Arc<Segments> {
-        Arc::clone(&self.segments)
+    /// Where the log stands, for a snapshot.
+    pub fn position(&self) -> Position {
+        let Log { log_id, epoch, number, previous, last, .. } = *self;
+        Position { log_id, epoch, number, previous, last }
     }
 
     /// Why new entries should be refused for lack of space.
@@ -427,6 +515,7 @@ impl Log {
         }
         let place = Place { segment: self.segment as u32, offset: self.offset as u32 };
         self.previous = Digest::try_from(&record[record.len() - 32..]).unwrap_or_default();
+        self.last = (place.segment, place.offset);
         self.offset += record.len() as u64;
         self.number += 1;
         Ok(place)

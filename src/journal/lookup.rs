@@ -8,16 +8,13 @@ use super::export::ExportHeader;
 use super::queue::{Placed, Positions};
 use super::receipt::{HeadProof, RangeEntry, RangeReceipt};
 use super::record::{self, SLOT_BYTES};
-use super::state::{Batch, Journal, Seal, Shared};
+use super::state::{Batch, Found, Journal, Seal, Shared};
 use super::tree::{consistency_path, inclusion_path, leaf_hash, range_path};
 use super::{JournalError, Submission};
 use crate::digest::{Digest, hex};
 
 /// Entries a range receipt may hold.
 pub const RANGE_MAX: u64 = 4096;
-
-/// A batch, and its head text if that is recent.
-pub type Found = (Batch, Option<Arc<str>>);
 
 /// Reads one appliance's journals.
 pub struct Lookup<'s>(pub &'s Shared);
@@ -210,7 +207,7 @@ impl Lookup<'_> {
     pub(super) fn newest(&self, journal: &Journal) -> Result<(Found, Arc<Seal>), JournalError> {
         let nothing = || JournalError::NotNow("the journal has no sealed head yet".into());
         let seal = self.0.newest_seal().ok_or_else(nothing)?;
-        let found = journal.newest_within(seal.root_size).ok_or_else(nothing)?;
+        let found = journal.newest_within(seal.root_size)?.ok_or_else(nothing)?;
         Ok((found, seal))
     }
 
@@ -221,7 +218,7 @@ impl Lookup<'_> {
     }
 
     fn batch_of(&self, journal: &Journal, seq: u64) -> Result<Found, JournalError> {
-        journal.batch_of(seq).ok_or_else(|| beyond(journal, seq, self.sealed_size(journal)))
+        journal.batch_of(seq)?.ok_or_else(|| beyond(journal, seq, self.sealed_size(journal)))
     }
 
     fn prev(&self, journal: &Journal, seq: u64) -> Result<Digest, JournalError> {

@@ -63,14 +63,21 @@ pub enum OwnJournal {
     Certificates,
     /// `own.clock`: transitions of the clock.
     Clock,
+    /// `own.identifiers`: runs of register numbers, before they are handed out.
+    Identifiers,
     /// `own.events`: start, stop, officers' acts, journals opened.
     Events,
 }
 
 impl OwnJournal {
     /// All of them.
-    pub const ALL: [OwnJournal; 4] =
-        [OwnJournal::Timestamps, OwnJournal::Certificates, OwnJournal::Clock, OwnJournal::Events];
+    pub const ALL: [OwnJournal; 5] = [
+        OwnJournal::Timestamps,
+        OwnJournal::Certificates,
+        OwnJournal::Clock,
+        OwnJournal::Events,
+        OwnJournal::Identifiers,
+    ];
 
     /// Its journal name.
     pub fn name(self) -> &'static str {
@@ -78,6 +85,7 @@ impl OwnJournal {
             OwnJournal::Timestamps => "own.timestamps",
             OwnJournal::Certificates => "own.certificates",
             OwnJournal::Clock => "own.clock",
+            OwnJournal::Identifiers => "own.identifiers",
             OwnJournal::Events => "own.events",
         }
     }
@@ -122,6 +130,8 @@ pub struct JournalInfo {
     pub origin: String,
     /// Durable entries, charter included.
     pub size: u64,
+    /// Sequence of the final record, if the journal was frozen.
+    pub frozen: Option<u64>,
 }
 
 /// Why a journal did not do what was asked.
@@ -177,6 +187,22 @@ pub enum JournalError {
         /// How many are sealed.
         size: u64,
     },
+    /// The journal has its final record; nothing can follow.
+    #[error("journal {journal:?} was frozen: entry {seq} is its final record")]
+    Frozen {
+        /// Which journal.
+        journal: String,
+        /// The final record.
+        seq: u64,
+    },
+    /// The journal belongs to another institution, since a hand-over if it was the caller's before.
+    #[error("journal {journal:?} does not belong to {by:?} any more: it was handed over")]
+    NotOwner {
+        /// Which journal.
+        journal: String,
+        /// Whoever asked.
+        by: String,
+    },
     /// More digests than one request may carry (4,096), or none.
     #[error("a request carries 1 to 4096 digests, not {0}")]
     Count(usize),
@@ -214,6 +240,10 @@ pub struct Tuning {
     pub tiles_in_memory: Option<usize>,
     /// Bounds of the queue before the sequencer.
     pub limits: queue::Limits,
+    /// Bytes of log between two snapshots; `None`: 32 MiB. A clean stop takes one after an eighth of it.
+    pub snapshot_bytes: Option<u64>,
+    /// Replay and check the whole log at start, whatever snapshot there is.
+    pub replay_all: bool,
 }
 
 /// All journals of one appliance. Cheap to clone. When the last handle is dropped, what is queued
@@ -255,6 +285,8 @@ pub struct JournalStats {
     pub last_fsync_us: u64,
     /// Bytes at the tail that were a torn, never acknowledged record when the service started.
     pub torn_tail_bytes: u64,
+    /// Bytes of log replayed at start: all of it, or what followed the snapshot.
+    pub replayed_bytes: u64,
 }
 
 impl Journals {
@@ -348,11 +380,40 @@ impl Journals {
         self.ask(|reply| Command::Record { journal, id, detail, digest, reply }).await
     }
 
+    /// Where the entry with this id stands in an own journal; durable or not there.
+    pub async fn position(&self, own: OwnJournal, id: RequestId) -> Result<Option<u64>, JournalError> {
+        let journal = self.0.shared.journal(own.name())?;
+        self.ask(|reply| Command::Find { journal, id, reply }).await
+    }
+
     /// Appends digests; returns when they are durable and sealed. One [`receipt::RangeReceipt`] a
     /// contiguous run; digests sealed before (same id, same digest) return the receipt they had.
     /// Receipts come in order of sequence; `expect` is not compared when nothing is new.
     pub async fn seal(
         &self,
+        journal: &JournalName,
+        submissions: Vec<Submission>,
+        expect: Option<u64>,
+    ) -> Result<Vec<receipt::RangeReceipt>, JournalError> {
+        self.seal_for(None, journal, submissions, expect).await
+    }
+
+    /// [`Journals::seal`] for an institution: whether the journal is its own is decided where the sequence
+    /// is, so that of a seal and a hand-over at the same time one comes first. What it sealed before a
+    /// hand-over keeps its receipts.
+    pub async fn seal_as(
+        &self,
+        by: &InstitutionId,
+        journal: &JournalName,
+        submissions: Vec<Submission>,
+        expect: Option<u64>,
+    ) -> Result<Vec<receipt::RangeReceipt>, JournalError> {
+        self.seal_for(Some(by.clone()), journal, submissions, expect).await
+    }
+
+    async fn seal_for(
+        &self,
+        by: Option<InstitutionId>,
         journal: &JournalName,
         submissions: Vec<Submission>,
         expect: Option<u64>,
@@ -365,7 +426,7 @@ impl Journals {
         }
         let journal = self.0.shared.journal(journal.as_str())?;
         let to = Arc::clone(&journal);
-        let placed = self.ask(|reply| Command::Seal { journal: to, submissions, expect, reply }).await?;
+        let placed = self.ask(|reply| Command::Seal { journal: to, by, submissions, expect, reply }).await?;
         Lookup(&self.0.shared).placed(&journal, placed)
     }
 
@@ -386,7 +447,7 @@ impl Journals {
         let journal = self.0.shared.journal(journal.as_str())?;
         let few = || JournalError::NotNow(format!("no checkpoint has {count} cosignatures yet"));
         let (root_size, note) = self.0.witnesses.newest_with(count).ok_or_else(few)?;
-        let seal = state::Seal { root_size, note };
+        let seal = state::Seal { root_size, note: note.into() };
         let (entry, path, proof) = Lookup(&self.0.shared).single_under(&journal, seq, &seal)?;
         Ok(receipt::single_text(&entry, &path, &proof))
     }
@@ -471,6 +532,7 @@ impl Journals {
         done.map_err(|e| JournalError::Storage(format!("reading ended: {e}")))?
     }
 
+    /// The newest root checkpoint, with the cosignatures it has so far.
     pub async fn root_checkpoint(&self) -> Result<String, JournalError> {
         let (size, note) =
             self.newest_root().ok_or_else(|| JournalError::NotNow("nothing is sealed yet".into()))?;
@@ -488,7 +550,7 @@ impl Journals {
 
     /// Size and note of the newest sealed root, as it was sealed.
     pub fn newest_root(&self) -> Option<(u64, String)> {
-        self.0.shared.newest_seal().map(|seal| (seal.root_size, seal.note.clone()))
+        self.0.shared.newest_seal().map(|seal| (seal.root_size, seal.note.to_string()))
     }
 
     /// Origin line of the root log.
@@ -565,6 +627,29 @@ impl Journals {
         self.ask(|reply| Command::Settle { settlement, reply }).await
     }
 
+    /// Freezes an institution's journal or hands it over, with a record in `own.events`; where the control
+    /// entry stands, durable. Who may order that is the caller's to know.
+    pub async fn control(
+        &self,
+        journal: &JournalName,
+        ordered: control::Ordered,
+    ) -> Result<Recorded, JournalError> {
+        let journal = self.0.shared.journal(journal.as_str())?;
+        self.ask(|reply| Command::Control { journal, ordered, reply }).await
+    }
+
+    /// Whose a journal is and was, and whether it was frozen.
+    pub fn tenure(&self, journal: &JournalName) -> Result<tenure::Tenure, JournalError> {
+        Ok(self.0.shared.journal(journal.as_str())?.tenure())
+    }
+
+    /// The control entries of a journal.
+    pub fn statements(&self, journal: &JournalName) -> Result<Vec<tenure::Stated>, JournalError> {
+        let journal = self.0.shared.journal(journal.as_str())?;
+        let lookup = Lookup(&self.0.shared);
+        Ok(journal.controls().into_iter().map(|seq| (seq, lookup.detail(&journal, seq).ok())).collect())
+    }
+
     /// The storage error that stopped the journal, if one did.
     pub fn failed(&self) -> Option<String> {
         self.0.shared.failure().map(str::to_owned)
@@ -598,16 +683,25 @@ fn start(
     let keeper = tiles::Keeper::start(tuning.tiles_in_memory).map_err(storage)?;
     let shared = Arc::new(Shared::new(site, dir.join("tiles"), keeper));
     let opening = log::Opening::of_files(segment_bytes, tuning.low_water_bytes)?;
-    let recovered = recover::recover(&shared, dir, &opening)?;
+    let begin = if tuning.replay_all { recover::Begin::WholeLog } else { recover::Begin::Snapshot };
+    let recovered = recover::recover(&shared, dir, &opening, begin)?;
     shared.compare(&known)?;
     let mut limits = tuning.limits;
     limits.batch_bytes = limits.batch_bytes.min(log::segment_size(segment_bytes) as usize / 2);
     let queue = Arc::new(Queue::new(limits));
-    let recover::Recovered { log, replica, journals } = recovered;
+    let recover::Recovered { log, replica, journals, ids, replayed, .. } = recovered;
+    let every = tuning.snapshot_bytes.unwrap_or(snapshots::BYTES_BETWEEN);
+    let writer = snapshots::Writer {
+        shared: Arc::clone(&shared),
+        runs: Arc::clone(ids.runs()),
+        disk: opening.disk,
+        dir: dir.to_owned(),
+    };
+    let snapshots = snapshots::Snapshots::start(writer, every, replayed).map_err(storage)?;
     let (of_thread, in_thread) = (Arc::clone(&shared), Arc::clone(&queue));
-    let mut sequencer = Sequencer::new(of_thread, in_thread, log, clock, replica, target);
-    for (journal, index) in journals {
-        sequencer.adopt(journal, index)?;
+    let mut sequencer = Sequencer::new(of_thread, in_thread, log, clock, replica, (ids, snapshots), target);
+    for journal in journals {
+        sequencer.adopt(journal)?;
     }
     let thread = std::thread::Builder::new().name("journal".into()).spawn(move || sequencer.run());
     Ok((shared, queue, thread.map_err(storage)?))
@@ -626,18 +720,21 @@ mod batch;
 mod canonical;
 pub mod checkpoint;
 pub mod compare;
+pub mod control;
 pub mod disk;
 pub mod entry;
 pub mod epoch;
 pub mod evidence;
 pub mod export;
 pub mod extent;
+pub mod index;
 pub mod known;
 pub mod life;
 mod log;
 mod lookup;
 pub mod moment;
 pub mod nodes;
+pub mod note;
 pub mod outflow;
 pub mod parallel;
 mod published;
@@ -651,13 +748,20 @@ pub mod replay;
 mod replica;
 mod reserve;
 pub mod restore;
+mod resume;
 pub mod resurrect;
+pub mod run;
 mod sealer;
 mod segments;
 mod settle;
+pub mod shelf;
+pub mod snapshot;
+mod snapshots;
 mod stage;
 mod state;
 pub mod stepwise;
+mod stream;
+pub mod tenure;
 pub mod tile_name;
 mod tiles;
 pub mod tree;

@@ -41,13 +41,13 @@ impl Lookup<'_> {
             }
         }
         let Some((stamped, seal)) = stamped else { return Ok(None) };
-        let Some(found) = journal.newest_within(seal.root_size) else { return Ok(None) };
+        let Some(found) = journal.newest_within(seal.root_size)? else { return Ok(None) };
         let head = self.proof(journal, &found, &seal)?;
         Ok(Some(HeadAt { stamped, head, next: self.next(journal, found.0.end())? }))
     }
 
     fn next(&self, journal: &Journal, seq: u64) -> Result<Option<HeadProof>, JournalError> {
-        let Some(found) = journal.batch_of(seq) else { return Ok(None) };
+        let Some(found) = journal.batch_of(seq)? else { return Ok(None) };
         let Some(seal) = self.0.seal_over(found.0.root_index)? else { return Ok(None) };
         self.proof(journal, &found, &seal).map(Some)
     }

@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::nodes::Nodes;
-use super::replay::{EpochEntry, ExportFacts, Frame, ReplayError, fill, open, visit_export};
+use super::replay::{Controls, ExportFacts, Frame, ReplayError, fill, open, visit_export};
 use super::tree::{leaf_hash, node_hash};
 use super::verify::{Trust, entry_rules};
 use crate::digest::Digest;
-use crate::journal::entry::{ENTRY_BYTES, Entry, EntryKind};
+use crate::journal::entry::{ENTRY_BYTES, Entry};
 
 /// Bytes that several threads read at once.
 pub trait Bytes: Sync {
@@ -89,9 +89,9 @@ pub fn verify_parallel(
     let work = Work { input, frame: &opened.frame, chunk: pace.chunk.next_power_of_two(), pick, done };
     let whole = work.run(pace.cores.max(1));
     let mut nodes = Nodes::beside(&opened.frame);
-    if let Some(Run { first_time, last_time, cover, epochs, picked, .. }) = whole {
+    if let Some(Run { first_time, last_time, cover, controls, picked, .. }) = whole {
         nodes.known.extend(cover.into_iter().map(|(level, index, node)| ((level, index), node)));
-        return Ok(Checked { facts: opened.facts(first_time, last_time, epochs), picked, nodes });
+        return Ok(Checked { facts: opened.facts(first_time, last_time, controls), picked, nodes });
     }
     let mut picked = Picked::new();
     let reader = BufReader::with_capacity(1 << 16, Reader { bytes: input, at: 0 });
@@ -125,7 +125,7 @@ struct Run {
     last_time: i64,
     /// Maximal complete subtrees that cover them, left to right.
     cover: Vec<Subtree>,
-    epochs: Vec<EpochEntry>,
+    controls: Controls,
     picked: Picked,
 }
 
@@ -200,9 +200,7 @@ impl<B: Bytes + ?Sized> Work<'_, B> {
                 None => run = Some(Run::of(&entry, leaf)),
             }
             let run = run.as_mut()?;
-            if entry.kind == EntryKind::EpochChange as u16 {
-                run.epochs.push(EpochEntry { seq, time: entry.time, statement: entry.digest });
-            }
+            run.controls.note(&entry).ok()?;
             if (self.pick)(&entry) {
                 run.picked.push((entry, frame.offset(seq)));
             }
@@ -222,7 +220,7 @@ impl<B: Bytes + ?Sized> Work<'_, B> {
                 None if self.frame.before.is_some_and(|before| before != run.before) => return None,
                 None => whole = Some(run),
                 Some(whole) if run.before != whole.last || run.first_time < whole.last_time => return None,
-                Some(whole) => whole.go_on(run),
+                Some(whole) => whole.go_on(run)?,
             }
         }
         whole.filter(|_| {
@@ -235,15 +233,15 @@ impl<B: Bytes + ?Sized> Work<'_, B> {
 impl Run {
     fn of(entry: &Entry, leaf: Digest) -> Run {
         let (before, time) = (entry.prev, entry.time);
-        let (cover, epochs, picked) = (Vec::new(), Vec::new(), Vec::new());
-        Run { before, last: leaf, first_time: time, last_time: time, cover, epochs, picked }
+        let (cover, controls, picked) = (Vec::new(), Controls::default(), Vec::new());
+        Run { before, last: leaf, first_time: time, last_time: time, cover, controls, picked }
     }
 
-    fn go_on(&mut self, next: Run) {
+    fn go_on(&mut self, next: Run) -> Option<()> {
         (self.last, self.last_time) = (next.last, next.last_time);
-        self.epochs.extend(next.epochs);
         self.picked.extend(next.picked);
         self.cover.extend(next.cover);
+        self.controls.go_on(next.controls)
     }
 }
 

@@ -11,7 +11,7 @@ use super::tile_name::{Content, TileName, WIDTH, bundle};
 impl Lookup<'_> {
     /// A tile of the root log; `None` if no checkpoint has it. Its entries are the heads' texts.
     pub fn root_tile(&self, name: &TileName) -> Result<Option<Vec<u8>>, JournalError> {
-        let published = name.needs().and_then(|leaves| self.0.published(leaves));
+        let published = name.needs().map_or(Ok(None), |leaves| self.0.published(leaves))?;
         if !published.is_some_and(|size| name.is_of(size)) {
             return Ok(None);
         }
@@ -24,7 +24,7 @@ impl Lookup<'_> {
     /// A tile of a journal; `None` if no sealed head has it. Its entries are those of the format.
     pub fn tile(&self, journal: &Journal, name: &TileName) -> Result<Option<Vec<u8>>, JournalError> {
         let root_size = self.0.newest_seal().map_or(0, |seal| seal.root_size);
-        let published = name.needs().and_then(|leaves| journal.published(leaves, root_size));
+        let published = name.needs().map_or(Ok(None), |leaves| journal.published(leaves, root_size))?;
         if !published.is_some_and(|size| name.is_of(size)) {
             return Ok(None);
         }
@@ -44,7 +44,7 @@ impl Lookup<'_> {
         let span = first..first + u64::from(name.width);
         let mut heads = Vec::with_capacity(usize::from(name.width));
         for journal in self.0.journals() {
-            for found in journal.heads_in(&span) {
+            for found in journal.heads_in(&span)? {
                 heads.push((found.0.root_index, self.head_text(&journal, &found)?));
             }
         }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
+use super::control::Ordered;
 use super::record::SLOT_BYTES;
 use super::settle::Settlement;
 use super::state::{Journal, Seal};
@@ -74,6 +75,8 @@ pub enum Command {
     Seal {
         /// Which journal.
         journal: Arc<Journal>,
+        /// Whose it must be; `None`: the caller knows.
+        by: Option<InstitutionId>,
         /// The digests.
         submissions: Vec<Submission>,
         /// The size the caller believes.
@@ -91,6 +94,24 @@ pub enum Command {
         detail: Vec<u8>,
         /// SHA-256 of that.
         digest: Digest,
+        /// Where the answer goes.
+        reply: Reply<Recorded>,
+    },
+    /// Where an id stands among the durable entries.
+    Find {
+        /// Which journal.
+        journal: Arc<Journal>,
+        /// The id.
+        id: RequestId,
+        /// Where the answer goes.
+        reply: Reply<Option<u64>>,
+    },
+    /// Freeze a journal or hand it over, in a batch of its own.
+    Control {
+        /// Which journal.
+        journal: Arc<Journal>,
+        /// What is to happen.
+        ordered: Ordered,
         /// Where the answer goes.
         reply: Reply<Recorded>,
     },
@@ -116,7 +137,11 @@ impl Command {
     fn entries(&self) -> usize {
         match self {
             Command::Seal { submissions, .. } => submissions.len(),
-            Command::Record { .. } | Command::Create { .. } | Command::Settle { .. } => 1,
+            Command::Record { .. }
+            | Command::Create { .. }
+            | Command::Find { .. }
+            | Command::Control { .. }
+            | Command::Settle { .. } => 1,
         }
     }
     fn details(&self) -> usize {

@@ -8,6 +8,7 @@ use crate::digest::{Digest, unhex_into};
 use crate::journal::RequestId;
 use crate::journal::checkpoint::{self, MAX_HEAD, MAX_NOTE};
 use crate::journal::entry::{ENTRY_BYTES, Entry, EntryError};
+use crate::journal::note::Note;
 use crate::journal::tree::MAX_PATH;
 
 /// First line of a single receipt (C2SP `tlog-proof`).
@@ -29,7 +30,7 @@ pub struct HeadProof {
     /// RFC 6962 inclusion path of the leaf.
     pub root_path: Vec<Digest>,
     /// The root log's checkpoint: signed note with the ECDSA line and the RFC 3161 token line.
-    pub checkpoint: String,
+    pub checkpoint: Note,
 }
 
 /// Evidence for entries `first .. first + count` of one journal in one head.
@@ -160,7 +161,7 @@ pub fn parse_single(text: &str) -> Result<SingleReceipt, ReceiptError> {
     let checkpoint = loop {
         let (line, after) = rest.split_once('\n').ok_or(ReceiptError::Line("root path"))?;
         if line.is_empty() {
-            break after.to_owned();
+            break after.into();
         }
         if root_path.len() == MAX_PATH {
             return Err(ReceiptError::Path);
@@ -208,7 +209,7 @@ struct StrictRange {
     root_index: u64,
     #[serde(deserialize_with = "at_most::<_, _, MAX_PATH>")]
     root_path: Vec<Digest>,
-    checkpoint: String,
+    checkpoint: Note,
     count: Option<usize>,
     offset: Option<usize>,
     covers: Option<IgnoredAny>,

@@ -166,7 +166,7 @@ impl Reconciler {
 
     /// Takes the journal's next entry, which begins at byte `offset` of its export. The charter is no request.
     pub fn entry(&mut self, entry: &Entry, offset: u64) {
-        if [EntryKind::Charter as u16, EntryKind::EpochChange as u16].contains(&entry.kind) {
+        if ![EntryKind::Seal as u16, EntryKind::Record as u16].contains(&entry.kind) {
             return;
         }
         let (seq, id, digest) = (entry.seq, entry.request_id, entry.digest);
@@ -208,7 +208,8 @@ fn listed(text: &[u8]) -> Result<(RequestId, Digest), String> {
         return Err(format!("it is longer than {MAX_LINE} bytes"));
     }
     let Listed { request_id, digest } = serde_json::from_slice(text).map_err(|e| e.to_string())?;
-    let id = RequestId::parse(&request_id).ok_or("request_id is neither 32 hex digits nor a UUID")?;
+    let id = RequestId::parse(&request_id)
+        .ok_or("request_id is neither 32 hex digits, nor a UUID, nor a register number")?;
     Ok((id, digest))
 }
 

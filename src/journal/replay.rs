@@ -27,6 +27,10 @@ pub struct ExportFacts {
     pub last_time: i64,
     /// Entries at which another writer epoch began.
     pub epochs: Vec<EpochEntry>,
+    /// Entries by which it was handed over.
+    pub hand_overs: Vec<EpochEntry>,
+    /// The final record, if the journal was frozen.
+    pub frozen: Option<EpochEntry>,
     /// The head over these entries; of a whole journal over exactly these.
     pub proof: HeadFacts,
 }
@@ -43,7 +47,7 @@ impl ExportFacts {
     }
 }
 
-/// Another writer epoch began: a lost tail was restored, or given up by two officers.
+/// A control entry: another writer epoch began, the journal was handed over, or frozen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EpochEntry {
     /// Its sequence.
@@ -85,6 +89,9 @@ pub enum Fault {
         /// What stands before it.
         expected: Digest,
     },
+    /// The journal had ended.
+    #[error("it stands after the final record, entry {0}")]
+    AfterFreeze(u64),
     /// Time ran backwards.
     #[error("its time {time} µs is before {before} µs of the entry before it")]
     Time {
@@ -183,8 +190,8 @@ pub fn visit_export(
     let opened = open(&mut input, trust)?;
     let mut replay = Replay::new(&opened.frame);
     replay.run(input, visit)?;
-    let (first_time, last_time, epochs) = (replay.first_time, replay.time, replay.epochs);
-    Ok(opened.facts(first_time, last_time, epochs))
+    let Replay { first_time, time, controls, .. } = replay;
+    Ok(opened.facts(first_time, time, controls))
 }
 
 /// What the entries of a file must be, from its checked header.
@@ -212,9 +219,46 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    pub(super) fn facts(self, first_time: i64, last_time: i64, epochs: Vec<EpochEntry>) -> ExportFacts {
+    pub(super) fn facts(self, first_time: i64, last_time: i64, controls: Controls) -> ExportFacts {
         let Opened { frame: Frame { first, count, .. }, charter, proof } = self;
-        ExportFacts { charter, first, count, first_time, last_time, epochs, proof }
+        let Controls { epochs, hand_overs, frozen } = controls;
+        ExportFacts { charter, first, count, first_time, last_time, epochs, hand_overs, frozen, proof }
+    }
+}
+
+/// Control entries so far.
+#[derive(Debug, Default)]
+pub(super) struct Controls {
+    epochs: Vec<EpochEntry>,
+    hand_overs: Vec<EpochEntry>,
+    frozen: Option<EpochEntry>,
+}
+
+impl Controls {
+    /// Takes the next entry; after a freeze there is none.
+    pub(super) fn note(&mut self, entry: &Entry) -> Result<(), Fault> {
+        if let Some(EpochEntry { seq, .. }) = self.frozen {
+            return Err(Fault::AfterFreeze(seq));
+        }
+        let control = EpochEntry { seq: entry.seq, time: entry.time, statement: entry.digest };
+        match EntryKind::from_wire(entry.kind)? {
+            EntryKind::EpochChange => self.epochs.push(control),
+            EntryKind::HandOver => self.hand_overs.push(control),
+            EntryKind::Freeze => self.frozen = Some(control),
+            EntryKind::Charter | EntryKind::Seal | EntryKind::Record => {}
+        }
+        Ok(())
+    }
+
+    /// Takes those of the entries that follow, if any may follow.
+    pub(super) fn go_on(&mut self, next: Controls) -> Option<()> {
+        if self.frozen.is_some() {
+            return None;
+        }
+        self.epochs.extend(next.epochs);
+        self.hand_overs.extend(next.hand_overs);
+        self.frozen = next.frozen;
+        Some(())
     }
 }
 
@@ -278,7 +322,7 @@ struct Replay<'f> {
     first_time: i64,
     time: i64,
     tree: CompactRange,
-    epochs: Vec<EpochEntry>,
+    controls: Controls,
 }
 
 impl<'f> Replay<'f> {
@@ -291,7 +335,7 @@ impl<'f> Replay<'f> {
             first_time: 0,
             time: 0,
             tree: frame.tree(),
-            epochs: Vec::new(),
+            controls: Controls::default(),
         }
     }
 
@@ -337,15 +381,13 @@ impl<'f> Replay<'f> {
             return Err(Fault::Prev { found: entry.prev, expected });
         }
         entry_rules(&entry).map_err(Fault::Rule)?;
+        self.controls.note(&entry)?;
         if entry.time < self.time {
             return Err(Fault::Time { time: entry.time, before: self.time });
         }
         match self.newest {
             Some(newest) if self.seq > self.frame.first => self.tree.append(newest),
             _ => self.first_time = entry.time,
-        }
-        if entry.kind == EntryKind::EpochChange as u16 {
-            self.epochs.push(EpochEntry { seq: entry.seq, time: entry.time, statement: entry.digest });
         }
         self.time = entry.time;
         self.newest = Some(tree::leaf_hash(bytes));

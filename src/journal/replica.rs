@@ -8,14 +8,18 @@ use std::collections::VecDeque;
 use super::checkpoint::{Head, open_note};
 use super::entry::{Entry, EntryKind, journal_id};
 use super::record::{Group, Record, Section};
+use super::snapshot::{JournalState, Snapshot};
+use super::tenure::{self, Tenure};
 use super::tree::{CompactRange, leaf_hash};
 use crate::digest::Digest;
+use crate::institution::InstitutionId;
 
 struct Line {
     origin: String,
     id: Digest,
     charter: Digest,
     own: bool,
+    tenure: Tenure,
     tree: CompactRange,
     prev: Digest,
     time: i64,
@@ -65,6 +69,40 @@ impl Replica {
             unsealed: VecDeque::new(),
             sealed: 0,
         }
+    }
+
+    /// Goes on where a snapshot stood; the journals follow by [`Replica::resume`].
+    pub fn restored(site: &str, snapshot: &Snapshot, root: CompactRange) -> Replica {
+        Replica {
+            site: site.to_owned(),
+            lines: Vec::new(),
+            root,
+            after: snapshot.after,
+            unsealed: snapshot.unsealed.iter().copied().collect(),
+            sealed: snapshot.sealed,
+        }
+    }
+
+    /// Opens a journal again that had `tree`, `prev` as its newest leaf and `time` as its last time.
+    pub fn resume(
+        &mut self,
+        journal: &JournalState,
+        tree: CompactRange,
+        prev: Digest,
+        time: i64,
+    ) -> Result<(), String> {
+        let number = self.lines.len() as u32;
+        self.open(number, &journal.name, &journal.institution, &journal.charter)?;
+        if let Some(line) = self.lines.last_mut() {
+            (line.tree, line.prev, line.time) = (tree, prev, time);
+            journal.changes.iter().try_for_each(|change| line.tenure.apply(change))?;
+        }
+        Ok(())
+    }
+
+    /// Root-log states no seal covers yet, oldest first.
+    pub fn unsealed(&self) -> Vec<(u64, Digest)> {
+        self.unsealed.iter().copied().collect()
     }
 
     /// Size and root of the root log.
@@ -170,11 +208,16 @@ impl Replica {
             return Err(format!("the charter of {name:?} is not one of {origin} and {owner}"));
         }
         let charter = Digest::of(charter.as_bytes());
+        let owner = match institution {
+            "" => None,
+            id => Some(InstitutionId::try_from(id.to_owned()).map_err(|e| e.to_string())?),
+        };
         self.lines.push(Line {
             id: journal_id(&origin),
             origin,
             charter,
             own: institution.is_empty(),
+            tenure: Tenure::new(owner),
             tree: CompactRange::new(),
             prev: charter,
             time: i64::MIN,
@@ -213,6 +256,9 @@ impl Line {
         if group.first != self.tree.size() {
             return fault(&format!("the journal has {} entries", self.tree.size()));
         }
+        if let Some(seq) = self.tenure.frozen {
+            return fault(&format!("an entry after the freeze at sequence {seq}"));
+        }
         if group.time < self.time {
             return fault("time decreases");
         }
@@ -220,6 +266,8 @@ impl Line {
             (0, _) => EntryKind::Charter,
             (_, _) if group.kind == EntryKind::EpochChange as u16 => EntryKind::EpochChange,
             (_, true) => EntryKind::Record,
+            (_, _) if group.kind == EntryKind::Freeze as u16 => EntryKind::Freeze,
+            (_, _) if group.kind == EntryKind::HandOver as u16 => EntryKind::HandOver,
             (_, false) => EntryKind::Seal,
         };
         if group.kind != kind as u16 {
@@ -228,8 +276,14 @@ impl Line {
         if group.first == 0 && (group.count() != 1 || group.entries().any(|(_, d)| d != self.charter)) {
             return fault("the first entry is not the charter alone");
         }
-        if self.own && group.first > 0 && !details_match(group) {
+        let detailed = self.own || !group.details.is_empty();
+        if detailed && group.first > 0 && !details_match(group) {
             return fault("the details are not those of the digests");
+        }
+        let change = tenure::change(group, &self.origin);
+        let changed = change.and_then(|c| c.map_or(Ok(()), |change| self.tenure.apply(&change)));
+        if let Err(why) = changed {
+            return Err(format!("{} at sequence {}: {why}", self.origin, group.first));
         }
         self.time = group.time;
         Ok(())

@@ -32,8 +32,9 @@ impl Restore<'_> {
     pub fn run(&self, evidence: &mut Evidence) -> Result<Outcome, JournalError> {
         let mut replica = Replica::new(self.site);
         let mut follow = |_, record: &super::record::Record<'_>| replica.apply(record, &mut |_, _, _| {});
-        let (mut log, _torn) =
-            log::open(self.dir, &log::Opening::of_files(self.segment_bytes, Some(0))?, &mut follow)?;
+        let opening = log::Opening::of_files(self.segment_bytes, Some(0))?;
+        let lock = log::claim(self.dir, &*opening.disk)?;
+        let (mut log, _torn) = log::open(self.dir, &opening, lock, None, &mut follow)?;
         let Plan { payloads, new_epoch, outcome } = self.plan(replica, evidence, log.epoch())?;
         for (index, payload) in payloads.iter().enumerate() {
             if new_epoch && index + 1 == payloads.len() {

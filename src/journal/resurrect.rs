@@ -134,11 +134,16 @@ impl Builder<'_> {
                 self.outcome.stopped = Some(format!("no receipt holds the seal that leaf {index} follows"));
                 break;
             }
+            let Some(details) = self.details(&entries) else {
+                let what = format!("the statement of entry {} of {} is missing", entries[0].seq, head.origin);
+                self.outcome.stopped = Some(what);
+                break;
+            };
             let Some(number) = self.number(&head.origin, &mut payload) else {
                 self.outcome.stopped = Some(format!("the charter of {} is missing", head.origin));
                 break;
             };
-            self.push_group(number, &head.origin, &entries, text, payload)?;
+            self.push_group((number, &head.origin), &entries, text, &details, payload)?;
         }
         let later: Vec<u64> = self.evidence.seals.keys().copied().collect();
         for size in later {
@@ -193,8 +198,9 @@ impl Builder<'_> {
             while let Some(entries) = self.next_run(&origin) {
                 let mut payload = Vec::new();
                 let Some(number) = self.number(&origin, &mut payload) else { break };
+                let Some(details) = self.details(&entries) else { break };
                 let text = self.head_after(&origin, &entries).text();
-                self.push_group(number, &origin, &entries, &text, payload)?;
+                self.push_group((number, &origin), &entries, &text, &details, payload)?;
             }
         }
         Ok(())
@@ -208,7 +214,8 @@ impl Builder<'_> {
         let known = self.evidence.entries.get(origin)?;
         let first = known.get(&from).filter(|first| first.prev == prev)?;
         let run = (from..).map_while(|seq| known.get(&seq)).take_while(|entry| alike(first, entry));
-        Some(run.take(AT_ONCE).copied().collect())
+        let most = if is_control(first) { 1 } else { AT_ONCE };
+        Some(run.take(most).copied().collect())
     }
 
     fn head_after(&self, origin: &str, entries: &[Entry]) -> Head {
@@ -220,10 +227,10 @@ impl Builder<'_> {
 
     fn push_group(
         &mut self,
-        number: u32,
-        origin: &str,
+        (number, origin): (u32, &str),
         entries: &[Entry],
         head: &str,
+        details: &[u8],
         mut payload: Vec<u8>,
     ) -> Result<(), String> {
         let mut slots = Vec::new();
@@ -232,11 +239,22 @@ impl Builder<'_> {
             slots.extend_from_slice(entry.digest.as_bytes());
         }
         let Entry { seq: first, time, bound, kind, .. } = entries[0];
-        let group = Group { journal: number, kind, first, time, bound, head, slots: &slots, details: &[] };
+        let group = Group { journal: number, kind, first, time, bound, head, slots: &slots, details };
         push_section(&mut payload, &Section::Group(group));
         self.push(payload)?;
         *self.outcome.restored.entry(origin.to_owned()).or_default() += entries.len() as u64;
         Ok(())
+    }
+
+    /// What the group of these entries holds beside them: of a control entry its statement. A freeze can do
+    /// without; of a hand-over nothing else says whose the journal is.
+    fn details(&self, entries: &[Entry]) -> Option<Vec<u8>> {
+        let Entry { kind, digest, .. } = entries[0];
+        let statement = self.evidence.statements.get(&digest).filter(|_| is_control(&entries[0]));
+        match statement {
+            Some(text) => Some([&(text.len() as u32).to_be_bytes()[..], text].concat()),
+            None => (kind != EntryKind::HandOver as u16).then(Vec::new),
+        }
     }
 
     /// The rebuilt record goes through the same check as one read at start.
@@ -312,7 +330,9 @@ impl Builder<'_> {
             let has = self.replica.line(origin).map_or(0, |line| line.size);
             let size = self.evidence.sizes[origin];
             let mut from = has;
-            let later = known.into_iter().flat_map(|k| k.range(has..size).map(|(seq, _)| *seq));
+            let later = known.into_iter().flat_map(|k| k.range(has..size));
+            // A hand-over is known with its statement only.
+            let later = later.filter(|(_, entry)| self.details(&[**entry]).is_some()).map(|(seq, _)| *seq);
             for seq in later.chain([size]) {
                 if seq > from {
                     missing.push(Missing { origin: origin.clone(), from, until: seq });
@@ -333,6 +353,11 @@ impl Builder<'_> {
 /// Whether two entries can stand in one group.
 fn alike(a: &Entry, b: &Entry) -> bool {
     (a.time, a.bound, a.kind) == (b.time, b.bound, b.kind)
+}
+
+/// Whether the entry stands alone in its group.
+fn is_control(entry: &Entry) -> bool {
+    [EntryKind::Freeze as u16, EntryKind::HandOver as u16].contains(&entry.kind)
 }
 
 fn is_own(origin: &str) -> bool {

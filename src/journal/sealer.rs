@@ -99,6 +99,6 @@ impl Sealer {
         let (signature, token) = tokio::join!(self.keys.sign(&self.head_key, body.as_bytes()), stamping);
         let (signature, token) = (signature.map_err(|e| e.to_string())?, token?);
         let note = note(&body, &self.origin, &spki, signature.as_der(), &token);
-        Ok(Seal { root_size, note })
+        Ok(Seal { root_size, note: note.into() })
     }
 }

@@ -78,6 +78,10 @@ impl Sequencer {
         self.open_lost()?;
         let mut open = Open::default();
         for number in 0..self.lines.len() {
+            // A final record stays final.
+            if self.lines[number].journal.tenure().frozen.is_some() {
+                continue;
+            }
             let (id, digest) = (settlement.id, settlement.digest);
             self.place(number, EntryKind::EpochChange, id, digest, &mut open)?;
             if self.lines[number].journal.institution.is_none()

@@ -1,11 +1,11 @@
 //! Staging: what a command adds to the batch being built, and how a refused one is taken out again.
 
-use std::collections::HashMap;
-use std::collections::hash_map;
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::batch::{Line, Open, Sequencer, Staged, Stamp};
 use super::entry::EntryKind;
+use super::lookup::Lookup;
 use super::queue::{Command, Placed, Positions};
 use super::record::{self, SLOT_BYTES};
 use super::state::{Journal, Shared};
@@ -25,8 +25,8 @@ impl Sequencer {
         own_admission: &Result<(), JournalError>,
     ) {
         match command {
-            Command::Seal { journal, submissions, expect, reply } => {
-                let staged = self.stage_seal(&journal, &submissions, expect, admission, open);
+            Command::Seal { journal, by, submissions, expect, reply } => {
+                let staged = self.stage_seal(&journal, by.as_ref(), &submissions, expect, admission, open);
                 match staged {
                     Ok(positions) => open.waiters.push((journal, Placed { submissions, positions }, reply)),
                     Err(error) => drop(reply.send(Err(error))),
@@ -39,8 +39,13 @@ impl Sequencer {
                     Err(error) => drop(reply.send(Err(error))),
                 }
             }
-            // The round keeps these back: a new epoch begins in a batch of its own.
-            Command::Settle { .. } => {}
+            Command::Find { journal, id, reply } => {
+                let size = journal.size();
+                let found = self.find(journal.number as usize, id, open);
+                let _ = reply.send(found.map(|seq| seq.filter(|seq| *seq < size)));
+            }
+            // The round keeps these back: each has a batch of its own.
+            Command::Settle { .. } | Command::Control { .. } => {}
             Command::Create { name, institution, reply } => {
                 let allowed = if institution.is_some() { admission } else { own_admission };
                 match self.stage_create(name, institution, stamp, allowed, open) {
@@ -54,6 +59,7 @@ impl Sequencer {
     fn stage_seal(
         &mut self,
         journal: &Journal,
+        by: Option<&InstitutionId>,
         submissions: &[Submission],
         expect: Option<u64>,
         admission: &Result<(), JournalError>,
@@ -84,7 +90,8 @@ impl Sequencer {
                 Some(expected) => Err(JournalError::Stale { expected, actual: before }),
                 None => admission.clone(),
             };
-            if let Err(error) = refusal {
+            // A frozen journal, or another's, is told first: there no other request can help.
+            if let Err(error) = journal.admit(by).and(refusal) {
                 self.take_back(number, before, open);
                 return Err(error);
             }
@@ -133,7 +140,7 @@ impl Sequencer {
         let digest = Digest::of(charter.as_bytes());
         let number = self.lines.len();
         let journal = Journal::new(number as u32, name, institution, charter, &self.shared);
-        self.adopt(Arc::clone(&journal), HashMap::new())?;
+        self.adopt(Arc::clone(&journal))?;
         // No client can know that id, being the charter's own hash.
         let mut id = [0; 16];
         id.copy_from_slice(&digest.as_bytes()[..16]);
@@ -151,31 +158,44 @@ impl Sequencer {
         digest: Digest,
         open: &mut Open,
     ) -> Result<u64, JournalError> {
+        let known = self.find(number, id, open)?;
         let line = &mut self.lines[number];
-        match line.index.entry(id) {
-            hash_map::Entry::Vacant(free) => {
-                let seq = line.next;
-                free.insert(seq);
-                line.next += 1;
-                let group = *line.staged.get_or_insert_with(|| {
-                    let (slots, details) = (Vec::new(), Vec::new());
-                    open.groups.push(Staged { line: number, kind, first: seq, slots, details });
-                    open.groups.len() - 1
-                });
-                let slots = &mut open.groups[group].slots;
-                slots.extend_from_slice(&id.0);
-                slots.extend_from_slice(digest.as_bytes());
-                Ok(seq)
-            }
-            hash_map::Entry::Occupied(taken) => {
-                let seq = *taken.get();
-                let stored = stored_digest(&self.shared, line, seq, open)?;
-                if stored == digest {
-                    return Ok(seq);
-                }
-                Err(JournalError::Conflict { id: hex(&id.0), seq })
-            }
+        let Some(seq) = known else {
+            let seq = line.next;
+            self.ids.insert(number as u32, id, seq);
+            line.next += 1;
+            let group = *line.staged.get_or_insert_with(|| {
+                let (slots, details) = (Vec::new(), Vec::new());
+                open.groups.push(Staged { line: number, kind, first: seq, slots, details });
+                open.groups.len() - 1
+            });
+            let slots = &mut open.groups[group].slots;
+            slots.extend_from_slice(&id.0);
+            slots.extend_from_slice(digest.as_bytes());
+            return Ok(seq);
+        };
+        match slot_at(&self.shared, line, seq, open)? {
+            Some((_, stored)) if stored == digest => Ok(seq),
+            Some(_) => Err(JournalError::Conflict { id: hex(&id.0), seq }),
+            None => Err(JournalError::Damaged(format!("{} has no entry {seq}", line.journal.origin))),
         }
+    }
+
+    /// Sequence that an id has, durable or staged.
+    fn find(&self, number: usize, id: RequestId, open: &Open) -> Result<Option<u64>, JournalError> {
+        let line = &self.lines[number];
+        let in_log = Cell::new(false);
+        let confirm = |seq| {
+            let slot = slot_at(&self.shared, line, seq, open).inspect_err(|_| in_log.set(true));
+            Ok(slot?.is_some_and(|slot| slot.0 == id))
+        };
+        let known = self.ids.find(number as u32, id, confirm);
+        // What is wrong in the index is made again by the next start; what is wrong in the log is not.
+        known.inspect_err(|_| {
+            if !in_log.get() {
+                self.shared.keeper.distrust()
+            }
+        })
     }
 
     /// Undoes what a refused request staged: every entry from `before` on.
@@ -185,23 +205,36 @@ impl Sequencer {
         let Some(staged) = line.staged.and_then(|group| open.groups.get_mut(group)) else { return };
         let keep = (before - staged.first) as usize * SLOT_BYTES;
         for slot in staged.slots[keep..].chunks_exact(SLOT_BYTES) {
-            line.index.remove(&record::slot(slot).0);
+            self.ids.remove(number as u32, record::slot(slot).0);
         }
         staged.slots.truncate(keep);
     }
 }
 
-/// Digest of an entry that is durable or staged.
-fn stored_digest(shared: &Shared, line: &Line, seq: u64, open: &Open) -> Result<Digest, JournalError> {
+/// Id and digest of an entry that is durable or staged; `None` beyond the journal.
+fn slot_at(
+    shared: &Shared,
+    line: &Line,
+    seq: u64,
+    open: &Open,
+) -> Result<Option<(RequestId, Digest)>, JournalError> {
     let staged = line.staged.and_then(|group| open.groups.get(group));
     if let Some(staged) = staged.filter(|staged| seq >= staged.first) {
         let at = (seq - staged.first) as usize * SLOT_BYTES;
-        return Ok(record::slot(&staged.slots[at..at + SLOT_BYTES]).1);
+        return Ok(staged.slots.get(at..at + SLOT_BYTES).map(record::slot));
     }
-    let (batch, _) = line
-        .journal
-        .batch_of(seq)
-        .ok_or_else(|| JournalError::Damaged(format!("{} has no entry {seq}", line.journal.origin)))?;
-    let offset = batch.slots_offset() + (seq - batch.first) as usize * SLOT_BYTES;
-    Ok(record::slot(&shared.read(batch.place, offset, SLOT_BYTES)?).1)
+    durable_slot(shared, &line.journal, seq)
+}
+
+/// The same of a durable entry alone, compared with the tree: rot must not pass for another id or digest.
+pub(super) fn durable_slot(
+    shared: &Shared,
+    journal: &Journal,
+    seq: u64,
+) -> Result<Option<(RequestId, Digest)>, JournalError> {
+    if seq >= journal.size() {
+        return Ok(None);
+    }
+    let entry = Lookup(shared).entries(journal, seq, 1)?.pop();
+    Ok(entry.map(|entry| (entry.request_id, entry.digest)))
 }

@@ -1,6 +1,7 @@
 //! What sequencer, sealer and readers share: journals, where each batch stands, seals, counters.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -9,8 +10,12 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use super::entry::journal_id;
 use super::known::{Doubt, Known, KnownHead, Quarantine};
 use super::log::Place;
+use super::note::Note;
 use super::record::{GROUP_FIXED, SECTION_FIXED};
 use super::segments::Segments;
+use super::shelf::{Pages, Shelf, Shelved};
+use super::snapshot::SealState;
+use super::tenure::{Change, Tenure};
 use super::tiles::{Keeper, Tree};
 use super::{JournalError, JournalInfo, JournalName, JournalStats};
 use crate::clock::UtcMicros;
@@ -58,12 +63,8 @@ impl Batch {
     }
 }
 
-#[derive(Default)]
-struct Batches {
-    all: Vec<Batch>,
-    /// Head texts of the newest of them.
-    heads: VecDeque<Arc<str>>,
-}
+/// A batch, and its head text if that is recent.
+pub type Found = (Batch, Option<Arc<str>>);
 
 /// One journal as readers see it.
 pub struct Journal {
@@ -71,7 +72,7 @@ pub struct Journal {
     pub number: u32,
     /// Name.
     pub name: JournalName,
-    /// Owner; `None` for own journals.
+    /// Whom it was opened for; `None` for own journals. Whose it is, [`Journal::tenure`] says.
     pub institution: Option<InstitutionId>,
     /// Origin line.
     pub origin: String,
@@ -81,7 +82,10 @@ pub struct Journal {
     pub charter: String,
     /// Its tree; leaves beyond the durable size are never shown.
     pub tree: Arc<Tree>,
-    batches: RwLock<Batches>,
+    batches: Shelf<Batch>,
+    /// Index in the root log and text of the newest heads.
+    heads: RwLock<VecDeque<(u64, Arc<str>)>>,
+    tenure: RwLock<Tenure>,
 }
 
 impl Journal {
@@ -96,68 +100,102 @@ impl Journal {
         let origin = format!("{}/j/{}", shared.site, name.as_str());
         let tree = Tree::new(shared.tiles_dir.join("j").join(name.as_str()), &shared.keeper);
         let id = journal_id(&origin);
-        Arc::new(Journal { number, name, institution, origin, id, charter, tree, batches: RwLock::default() })
+        let (batches, heads) = (Shelf::new(&shared.pages), RwLock::default());
+        let tenure = RwLock::new(Tenure::new(institution.clone()));
+        Arc::new(Journal { number, name, institution, origin, id, charter, tree, batches, heads, tenure })
     }
 
     /// Adds a durable batch.
     pub fn push(&self, batch: Batch, head: Arc<str>) {
-        let mut batches = self.batches.write().unwrap_or_else(PoisonError::into_inner);
-        batches.all.push(batch);
-        batches.heads.push_back(head);
-        if batches.heads.len() > RECENT {
-            batches.heads.pop_front();
+        self.batches.push(batch);
+        let mut heads = self.heads.write().unwrap_or_else(PoisonError::into_inner);
+        heads.push_back((batch.root_index, head));
+        if heads.len() > RECENT {
+            heads.pop_front();
         }
     }
 
+    /// Writes what it can of the batches of the first `size` entries to the file of pages.
+    pub fn spill(&self, size: u64) -> io::Result<()> {
+        self.batches.spill(|batch| batch.end() <= size)
+    }
+
+    /// What a snapshot keeps of these batches.
+    pub fn batches_within(&self, size: u64) -> Shelved<Batch> {
+        self.batches.state(|batch| batch.end() <= size)
+    }
+
+    /// Takes up the batches of a snapshot, before the first reader.
+    pub fn restore(&self, batches: Shelved<Batch>) {
+        self.batches.restore(batches);
+    }
+
+    /// Whose it is now, and whether it was frozen.
+    pub fn tenure(&self) -> Tenure {
+        self.tenure.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether new entries are accepted, from `by` if the caller is named.
+    pub fn admit(&self, by: Option<&InstitutionId>) -> Result<(), JournalError> {
+        self.tenure.read().unwrap_or_else(PoisonError::into_inner).admit(self.name.as_str(), by)
+    }
+
+    /// A durable control entry; what does not follow was refused by the second path.
+    pub fn changed(&self, change: &Change) {
+        if let Err(why) = self.tenure.write().unwrap_or_else(PoisonError::into_inner).apply(change) {
+            tracing::error!(journal = self.name.as_str(), %why, "a control entry does not follow");
+        }
+    }
+
+    /// Sequences of its control entries.
+    pub fn controls(&self) -> Vec<u64> {
+        self.tenure.read().unwrap_or_else(PoisonError::into_inner).changes.iter().map(Change::seq).collect()
+    }
+
     /// The batch that holds `seq`, and its head text if that is recent.
-    pub fn batch_of(&self, seq: u64) -> Option<(Batch, Option<Arc<str>>)> {
-        self.find(|batch| batch.first <= seq).filter(|(batch, _)| seq < batch.end())
+    pub fn batch_of(&self, seq: u64) -> Result<Option<Found>, JournalError> {
+        Ok(self.newest(|batch| batch.first <= seq)?.filter(|(batch, _)| seq < batch.end()))
     }
 
     /// The newest batch whose head a root log of `root_size` leaves holds.
-    pub fn newest_within(&self, root_size: u64) -> Option<(Batch, Option<Arc<str>>)> {
-        self.find(|batch| batch.root_index < root_size)
+    pub fn newest_within(&self, root_size: u64) -> Result<Option<Found>, JournalError> {
+        self.newest(|batch| batch.root_index < root_size)
     }
 
     /// The first size of at least `leaves` that a head below `root_size` has.
-    pub fn published(&self, leaves: u64, root_size: u64) -> Option<u64> {
-        let batches = self.batches.read().unwrap_or_else(PoisonError::into_inner);
-        let found = batches.all.get(batches.all.partition_point(|batch| batch.end() < leaves))?;
-        (found.root_index < root_size).then(|| found.end())
+    pub fn published(&self, leaves: u64, root_size: u64) -> Result<Option<u64>, JournalError> {
+        let found = self.batches.get(self.batches.count_while(|batch| batch.end() < leaves)?)?;
+        Ok(found.filter(|batch| batch.root_index < root_size).map(|batch| batch.end()))
     }
 
     /// All batches whose heads stand at these indices of the root log.
-    pub fn heads_in(&self, span: &Range<u64>) -> Vec<(Batch, Option<Arc<str>>)> {
-        let batches = self.batches.read().unwrap_or_else(PoisonError::into_inner);
-        let at = |end: u64| batches.all.partition_point(|batch| batch.root_index < end);
-        let without_head = batches.all.len() - batches.heads.len();
-        let head =
-            |index: usize| index.checked_sub(without_head).and_then(|recent| batches.heads.get(recent));
-        (at(span.start)..at(span.end)).map(|index| (batches.all[index], head(index).cloned())).collect()
+    pub fn heads_in(&self, span: &Range<u64>) -> Result<Vec<Found>, JournalError> {
+        let before = |batch: &Batch| batch.root_index < span.start;
+        let batches = self.batches.between(before, |batch| batch.root_index < span.end)?;
+        Ok(batches.into_iter().map(|batch| (batch, self.recent_head(&batch))).collect())
     }
 
-    fn find(&self, holds: impl Fn(&Batch) -> bool) -> Option<(Batch, Option<Arc<str>>)> {
-        let batches = self.batches.read().unwrap_or_else(PoisonError::into_inner);
-        let index = batches.all.partition_point(holds).checked_sub(1)?;
-        let without_head = batches.all.len() - batches.heads.len();
-        let head = index.checked_sub(without_head).and_then(|recent| batches.heads.get(recent));
-        Some((batches.all[index], head.cloned()))
+    fn newest(&self, holds: impl Fn(&Batch) -> bool) -> Result<Option<Found>, JournalError> {
+        let Some(index) = self.batches.count_while(holds)?.checked_sub(1) else { return Ok(None) };
+        Ok(self.batches.get(index)?.map(|batch| (batch, self.recent_head(&batch))))
+    }
+
+    fn recent_head(&self, batch: &Batch) -> Option<Arc<str>> {
+        let heads = self.heads.read().unwrap_or_else(PoisonError::into_inner);
+        let index = heads.binary_search_by_key(&batch.root_index, |(index, _)| *index).ok()?;
+        heads.get(index).map(|(_, head)| Arc::clone(head))
     }
 
     /// Durable entries.
     pub fn size(&self) -> u64 {
-        let batches = self.batches.read().unwrap_or_else(PoisonError::into_inner);
-        batches.all.last().map_or(0, Batch::end)
+        self.batches.last().map_or(0, |batch| batch.end())
     }
 
     /// For callers.
     pub fn info(&self) -> JournalInfo {
-        JournalInfo {
-            name: self.name.clone(),
-            institution: self.institution.clone(),
-            origin: self.origin.clone(),
-            size: self.size(),
-        }
+        let Tenure { owner: institution, frozen, .. } = self.tenure();
+        let (name, origin) = (self.name.clone(), self.origin.clone());
+        JournalInfo { name, institution, origin, size: self.size(), frozen }
     }
 }
 
@@ -167,22 +205,7 @@ pub struct Seal {
     /// Root-log leaves it covers.
     pub root_size: u64,
     /// The signed note.
-    pub note: String,
-}
-
-struct SealPlace {
-    root_size: u64,
-    place: Place,
-    offset: u32,
-    bytes: u32,
-    hash: Digest,
-}
-
-/// All seals, oldest first.
-#[derive(Default)]
-pub struct Seals {
-    all: Vec<SealPlace>,
-    recent: VecDeque<Arc<Seal>>,
+    pub note: Note,
 }
 
 /// Shared by sequencer, sealer and readers.
@@ -200,7 +223,10 @@ pub struct Shared {
     /// Counters.
     pub counters: Counters,
     journals: RwLock<BTreeMap<String, Arc<Journal>>>,
-    seals: RwLock<Seals>,
+    /// The file of places.
+    pub pages: Arc<Pages>,
+    seals: Shelf<SealState>,
+    newest_seals: RwLock<VecDeque<Arc<Seal>>>,
     failure: OnceLock<String>,
     last_time: AtomicI64,
     /// The writer epoch.
@@ -225,12 +251,18 @@ pub struct Counters {
     pub last_fsync_us: AtomicU64,
     /// Torn bytes at start.
     pub torn: AtomicU64,
+    /// Bytes of log replayed at start.
+    pub replayed: AtomicU64,
+    /// Snapshots written.
+    pub snapshots: AtomicU64,
 }
 
 impl Shared {
     /// Nothing recovered yet.
     pub fn new(site: String, tiles_dir: PathBuf, keeper: Arc<Keeper>) -> Shared {
         let root = Tree::new(tiles_dir.join("root"), &keeper);
+        let pages = Pages::new(&keeper);
+        let seals = Shelf::new(&pages);
         Shared {
             site,
             tiles_dir,
@@ -239,7 +271,9 @@ impl Shared {
             segments: OnceLock::new(),
             counters: Counters::default(),
             journals: RwLock::default(),
-            seals: RwLock::default(),
+            pages,
+            seals,
+            newest_seals: RwLock::default(),
             failure: OnceLock::new(),
             last_time: AtomicI64::new(i64::MIN),
             epoch: AtomicU64::new(1),
@@ -268,57 +302,73 @@ impl Shared {
 
     /// Makes a durable seal visible; `offset` and length are those of the note within the record.
     pub fn add_seal(&self, seal: Arc<Seal>, place: Place, offset: u32) {
-        let mut seals = self.seals.write().unwrap_or_else(PoisonError::into_inner);
         let (bytes, hash) = (seal.note.len() as u32, Digest::of(seal.note.as_bytes()));
-        seals.all.push(SealPlace { root_size: seal.root_size, place, offset, bytes, hash });
-        seals.recent.push_back(seal);
-        if seals.recent.len() > RECENT {
-            seals.recent.pop_front();
+        self.seals.push(SealState { root_size: seal.root_size, place, offset, bytes, hash });
+        let mut newest = self.newest_seals.write().unwrap_or_else(PoisonError::into_inner);
+        newest.push_back(seal);
+        if newest.len() > RECENT {
+            newest.pop_front();
         }
+    }
+
+    /// Writes what it can of these seals, and of the journals' batches, to the file of pages.
+    pub fn spill(&self, root_size: u64, journals: &[(Arc<Journal>, u64)]) -> io::Result<()> {
+        self.seals.spill(|seal| seal.root_size <= root_size)?;
+        journals.iter().try_for_each(|(journal, size)| journal.spill(*size))
+    }
+
+    /// Where the seals of the first `root_size` leaves of the root log stand, for a snapshot.
+    pub fn seals_within(&self, root_size: u64) -> Shelved<SealState> {
+        self.seals.state(|seal| seal.root_size <= root_size)
+    }
+
+    /// Takes up the seals of a snapshot, before the first reader; the newest with its note.
+    pub fn restore_seals(&self, all: Shelved<SealState>, newest: Option<Arc<Seal>>) {
+        self.seals.restore(all);
+        *self.newest_seals.write().unwrap_or_else(PoisonError::into_inner) = newest.into_iter().collect();
     }
 
     /// The first seal over the root log's leaf `root_index`.
     pub fn seal_over(&self, root_index: u64) -> Result<Option<Arc<Seal>>, JournalError> {
-        let seals = self.seals.read().unwrap_or_else(PoisonError::into_inner);
-        let index = seals.all.partition_point(|seal| seal.root_size <= root_index);
-        let there = index < seals.all.len();
-        drop(seals);
-        there.then(|| self.seal(index)).transpose()
+        let index = self.seals.count_while(|seal| seal.root_size <= root_index)?;
+        self.seals.get(index)?.map(|found| self.noted(&found)).transpose()
     }
 
     /// How many seals there are.
     pub fn seal_count(&self) -> usize {
-        self.seals.read().unwrap_or_else(PoisonError::into_inner).all.len()
+        self.seals.len()
     }
 
     /// One of the seals, the oldest being number 0.
     pub fn seal(&self, index: usize) -> Result<Arc<Seal>, JournalError> {
-        let seals = self.seals.read().unwrap_or_else(PoisonError::into_inner);
         let missing = || JournalError::Damaged(format!("there is no seal {index}"));
-        let found = seals.all.get(index).ok_or_else(missing)?;
-        let old = seals.all.len() - seals.recent.len();
-        if let Some(recent) = index.checked_sub(old).and_then(|recent| seals.recent.get(recent)) {
-            return Ok(Arc::clone(recent));
+        self.noted(&self.seals.get(index)?.ok_or_else(missing)?)
+    }
+
+    /// With its note, from memory or from the log.
+    fn noted(&self, found: &SealState) -> Result<Arc<Seal>, JournalError> {
+        let SealState { root_size, place, offset, bytes, hash } = *found;
+        {
+            let newest = self.newest_seals.read().unwrap_or_else(PoisonError::into_inner);
+            if let Ok(index) = newest.binary_search_by_key(&root_size, |seal| seal.root_size) {
+                return Ok(Arc::clone(&newest[index]));
+            }
         }
-        let (place, offset) = (found.place, found.offset as usize);
-        let (root_size, hash, bytes) = (found.root_size, found.hash, found.bytes as usize);
-        drop(seals);
-        let bytes = self.read(place, offset, bytes)?;
+        let bytes = self.read(place, offset as usize, bytes as usize)?;
         let note = String::from_utf8(bytes).ok().filter(|note| Digest::of(note.as_bytes()) == hash);
         let note = note.ok_or_else(|| JournalError::Damaged(format!("seal at {place:?} has changed")))?;
-        Ok(Arc::new(Seal { root_size, note }))
+        Ok(Arc::new(Seal { root_size, note: note.into() }))
     }
 
     /// The first size of at least `leaves` that a checkpoint of the root log has.
-    pub fn published(&self, leaves: u64) -> Option<u64> {
-        let seals = self.seals.read().unwrap_or_else(PoisonError::into_inner);
-        let index = seals.all.partition_point(|seal| seal.root_size < leaves);
-        seals.all.get(index).map(|seal| seal.root_size)
+    pub fn published(&self, leaves: u64) -> Result<Option<u64>, JournalError> {
+        let index = self.seals.count_while(|seal| seal.root_size < leaves)?;
+        Ok(self.seals.get(index)?.map(|seal| seal.root_size))
     }
 
     /// The newest seal.
     pub fn newest_seal(&self) -> Option<Arc<Seal>> {
-        self.seals.read().unwrap_or_else(PoisonError::into_inner).recent.back().cloned()
+        self.newest_seals.read().unwrap_or_else(PoisonError::into_inner).back().cloned()
     }
 
     /// Bytes of a record.
@@ -386,6 +436,11 @@ impl Shared {
         self.abandoned.write().unwrap_or_else(PoisonError::into_inner).extend(heads);
     }
 
+    /// The heads given up so far.
+    pub fn abandoned(&self) -> Vec<(u64, Digest)> {
+        self.abandoned.read().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+
     /// Ends the quarantine.
     pub fn lift(&self) {
         *self.quarantine.write().unwrap_or_else(PoisonError::into_inner) = None;
@@ -411,6 +466,7 @@ impl Shared {
             fsyncs: count(&self.counters.fsyncs),
             last_fsync_us: count(&self.counters.last_fsync_us),
             torn_tail_bytes: count(&self.counters.torn),
+            replayed_bytes: count(&self.counters.replayed),
         }
     }
 }

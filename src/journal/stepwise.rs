@@ -3,15 +3,18 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::sync::watch;
 
 use super::batch::{Sequencer, Target};
+use super::control::Ordered;
 use super::disk::Disk;
 use super::log::Opening;
 use super::queue::{Command, Limits, Placed, Positions, Queue, SealOutcome, Work};
-use super::recover::{Recovered, recover};
+use super::recover::{Begin, Recovered, recover};
+use super::snapshots::{Snapshots, Writer};
 use super::state::{Seal, Shared};
 use super::tiles::Keeper;
 use super::{JournalError, JournalInfo, JournalName, OwnJournal, Recorded, RequestId, Submission};
@@ -28,6 +31,8 @@ pub enum Ask {
     Seal(JournalName, Vec<Submission>, Option<u64>),
     /// Record a detail.
     Record(OwnJournal, RequestId, Vec<u8>),
+    /// Freeze a journal or hand it over.
+    Control(JournalName, Ordered),
 }
 
 /// An answer that may not be there yet.
@@ -36,7 +41,7 @@ pub enum Pending {
     Created(oneshot::Receiver<Result<JournalInfo, JournalError>>),
     /// To [`Ask::Seal`].
     Placed(oneshot::Receiver<Result<Placed, JournalError>>),
-    /// To [`Ask::Record`].
+    /// To [`Ask::Record`] and [`Ask::Control`].
     Recorded(oneshot::Receiver<Result<Recorded, JournalError>>),
     /// To [`Stepwise::seal`].
     Sealed(oneshot::Receiver<Result<(), JournalError>>),
@@ -80,6 +85,8 @@ pub struct StepwiseParts {
     pub segment_bytes: u64,
     /// Id of the log, if it is a new one.
     pub fresh_id: [u8; 16],
+    /// Bytes of log between two snapshots; `None`: no snapshots, and none is looked at.
+    pub snapshot_bytes: Option<u64>,
 }
 
 /// Journals driven by their caller. Tiles stay in memory.
@@ -88,23 +95,35 @@ pub struct Stepwise {
     sequencer: Sequencer,
     target: watch::Receiver<Target>,
     work: Work,
+    resumed: bool,
 }
 
 impl Stepwise {
     /// Recovers what `dir` holds.
     pub fn open(dir: &Path, parts: StepwiseParts) -> Result<Stepwise, JournalError> {
-        let StepwiseParts { disk, site, clock, segment_bytes, fresh_id } = parts;
+        let StepwiseParts { disk, site, clock, segment_bytes, fresh_id, snapshot_bytes } = parts;
         let shared = Arc::new(Shared::new(site, dir.join("tiles"), Keeper::idle()));
-        let opening = Opening { disk, segment_bytes, low_water: Some(0), fresh_id, ahead: false };
-        let Recovered { log, replica, journals } = recover(&shared, dir, &opening)?;
+        let begin = if snapshot_bytes.is_some() { Begin::Snapshot } else { Begin::WithoutCaches };
+        let opening =
+            Opening { disk: Arc::clone(&disk), segment_bytes, low_water: Some(0), fresh_id, ahead: false };
+        let Recovered { log, replica, journals, ids, replayed, resumed } =
+            recover(&shared, dir, &opening, begin)?;
+        let snapshots = match snapshot_bytes {
+            Some(every) => {
+                let (shared, runs) = (Arc::clone(&shared), Arc::clone(ids.runs()));
+                Snapshots::here(Writer { shared, runs, disk, dir: dir.to_owned() }, every, replayed)
+            }
+            None => Snapshots::never(),
+        };
         let (announce, target) = watch::channel(Target::default());
         let queue = Arc::new(Queue::new(Limits::default()));
-        let mut sequencer = Sequencer::new(Arc::clone(&shared), queue, log, clock, replica, announce);
-        for (journal, index) in journals {
-            sequencer.adopt(journal, index)?;
+        let mut sequencer =
+            Sequencer::new(Arc::clone(&shared), queue, log, clock, replica, (ids, snapshots), announce);
+        for journal in journals {
+            sequencer.adopt(journal)?;
         }
         sequencer.announce();
-        Ok(Stepwise { shared, sequencer, target, work: Work::default() })
+        Ok(Stepwise { shared, sequencer, target, work: Work::default(), resumed })
     }
 
     /// Puts a request into the next batch.
@@ -118,8 +137,14 @@ impl Stepwise {
             Ask::Seal(name, submissions, expect) => {
                 let journal = self.shared.journal(name.as_str())?;
                 let (reply, answer) = oneshot::channel();
-                self.work.commands.push(Command::Seal { journal, submissions, expect, reply });
+                self.work.commands.push(Command::Seal { journal, by: None, submissions, expect, reply });
                 Pending::Placed(answer)
+            }
+            Ask::Control(name, ordered) => {
+                let journal = self.shared.journal(name.as_str())?;
+                let (reply, answer) = oneshot::channel();
+                self.work.commands.push(Command::Control { journal, ordered, reply });
+                Pending::Recorded(answer)
             }
             Ask::Record(own, id, detail) => {
                 let (journal, digest) = (self.shared.journal(own.name())?, Digest::of(&detail));
@@ -139,13 +164,25 @@ impl Stepwise {
     /// Puts a signed and stamped note into the next batch.
     pub fn seal(&mut self, root_size: u64, note: String) -> Pending {
         let (durable, answer) = oneshot::channel();
-        self.work.seal = Some(SealOutcome::Done { seal: Arc::new(Seal { root_size, note }), durable });
+        self.work.seal =
+            Some(SealOutcome::Done { seal: Arc::new(Seal { root_size, note: note.into() }), durable });
         Pending::Sealed(answer)
     }
 
     /// Writes the batch.
     pub fn round(&mut self) {
         self.sequencer.round(std::mem::take(&mut self.work));
+        self.sequencer.after_round();
+    }
+
+    /// Whether the start went on from a snapshot.
+    pub fn resumed(&self) -> bool {
+        self.resumed
+    }
+
+    /// Snapshots written since.
+    pub fn snapshots(&self) -> u64 {
+        self.shared.counters.snapshots.load(Ordering::Relaxed)
     }
 
     /// The journal, if there is one.

@@ -8,12 +8,15 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::JournalError;
+use super::disk::Disk;
+use super::snapshot::TreeState;
+use super::snapshots::forget;
 use super::tile_name::groups;
 use super::tree::{empty_root, node_hash};
 use crate::digest::Digest;
@@ -190,6 +193,33 @@ impl Tree {
         Ok(root.unwrap_or_else(empty_root))
     }
 
+    /// The first `size` leaves' unfinished tiles; what a snapshot keeps of a tree.
+    pub fn state(self: &Arc<Self>, size: u64) -> Result<TreeState, JournalError> {
+        let mut edges = Vec::new();
+        for depth in 0..8 {
+            let count = size >> (ROWS * depth);
+            if count == 0 {
+                break;
+            }
+            let edge = count - count % WIDTH as u64..count;
+            edges.push(edge.map(|at| self.read((ROWS * depth) as u8, at)).collect::<Result<_, _>>()?);
+        }
+        Ok(TreeState { size, edges })
+    }
+
+    /// Takes up such a state; full tiles are then read from their files.
+    pub fn restore(&self, state: &TreeState) {
+        let mut core = Core { size: state.size, levels: Vec::new() };
+        for (depth, edge) in state.edges.iter().enumerate() {
+            let mut level = Level { at: state.size >> (ROWS * (depth + 1)), ..Level::default() };
+            for hash in edge {
+                level.edge.push(*hash);
+            }
+            core.levels.push(level);
+        }
+        *self.core.write().unwrap_or_else(PoisonError::into_inner) = core;
+    }
+
     fn load(self: &Arc<Self>, level: u8, index: u64) -> Result<Arc<Nodes>, JournalError> {
         let whole = self.core.read().unwrap_or_else(PoisonError::into_inner);
         let beyond = whole.levels.get(usize::from(level)).is_none_or(|l| index >= l.at);
@@ -216,6 +246,7 @@ impl Tree {
     }
 
     fn damage(&self, level: u8, index: u64, what: &str) -> JournalError {
+        self.keeper.distrust();
         let path = self.dir.join(tile_path(level, index));
         JournalError::Damaged(format!("tile {}: {what} (a restart rebuilds tiles)", path.display()))
     }
@@ -243,9 +274,16 @@ struct Work {
 }
 
 /// Writes full tiles in the background and forgets the oldest written ones.
+#[derive(Default)]
 pub struct Keeper {
     works: Mutex<Option<mpsc::Sender<Work>>>,
     backlog: Arc<AtomicUsize>,
+    /// Works ever taken up and ever finished; both only grow.
+    ordered: AtomicU64,
+    finished: Arc<AtomicU64>,
+    /// Set when a cache turned out wrong or could not be written: no snapshot may rely on it.
+    distrusted: Arc<AtomicBool>,
+    snapshots: OnceLock<(Arc<dyn Disk>, PathBuf)>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -255,24 +293,71 @@ impl Keeper {
         let (works, inbox) = mpsc::channel::<Work>();
         let backlog = Arc::new(AtomicUsize::new(0));
         let open = Arc::clone(&backlog);
+        let (finished, distrusted) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+        let (done, failed) = (Arc::clone(&finished), Arc::clone(&distrusted));
         let kept = kept.unwrap_or(KEPT);
         let thread = std::thread::Builder::new()
             .name("journal-tiles".into())
-            .spawn(move || work(&inbox, &open, kept))?;
-        Ok(Arc::new(Keeper { works: Mutex::new(Some(works)), backlog, thread: Mutex::new(Some(thread)) }))
+            .spawn(move || work(&inbox, &open, &done, &failed, kept))?;
+        let (works, thread) = (Mutex::new(Some(works)), Mutex::new(Some(thread)));
+        let (ordered, snapshots) = (AtomicU64::new(0), OnceLock::new());
+        Ok(Arc::new(Keeper { works, backlog, ordered, finished, distrusted, snapshots, thread }))
     }
 
     /// Without a writer: tiles stay in memory.
     pub fn idle() -> Arc<Keeper> {
-        Arc::new(Keeper { works: Mutex::default(), backlog: Arc::default(), thread: Mutex::default() })
+        Arc::new(Keeper::default())
     }
 
     fn keep(&self, work: Work) {
         if let Some(works) = &*self.works.lock().unwrap_or_else(PoisonError::into_inner) {
             self.backlog.fetch_add(1, Ordering::Relaxed);
+            self.ordered.fetch_add(1, Ordering::Relaxed);
             // Without a writer the tile simply stays in memory.
             let _ = works.send(work);
         }
+    }
+
+    /// Waits until every tile ordered so far is written, and the file system below `dir` durable.
+    pub fn settle(&self, disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+        let target = self.ordered.load(Ordering::Relaxed);
+        while self.finished.load(Ordering::Acquire) < target {
+            let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+            if thread.as_ref().is_none_or(JoinHandle::is_finished) {
+                return Err(io::Error::other("the tile writer is gone"));
+            }
+            drop(thread);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if self.distrusted() {
+            return Err(io::Error::other("a tile or the index is wrong or unwritten"));
+        }
+        disk.sync_tree(dir)
+    }
+
+    /// Where snapshots lie that rely on the tiles.
+    pub fn snapshots_in(&self, disk: Arc<dyn Disk>, dir: PathBuf) {
+        let _ = self.snapshots.set((disk, dir));
+    }
+
+    /// A cache turned out wrong: the next start must replay the whole log, which makes them all again.
+    pub fn distrust(&self) {
+        self.distrusted.store(true, Ordering::Release);
+        if let Some((disk, dir)) = self.snapshots.get()
+            && let Err(error) = forget(&**disk, dir)
+        {
+            tracing::warn!(%error, dir = %dir.display(), "remove snapshot.bin there: it relies on damaged files");
+        }
+    }
+
+    /// The whole log is replayed: every cache is made again.
+    pub fn trust(&self) {
+        self.distrusted.store(false, Ordering::Release);
+    }
+
+    /// Whether that happened.
+    pub fn distrusted(&self) -> bool {
+        self.distrusted.load(Ordering::Acquire)
     }
 
     /// Waits until the writer has nearly caught up: the replay at start makes tiles faster than disks take them.
@@ -291,7 +376,13 @@ impl Keeper {
     }
 }
 
-fn work(inbox: &mpsc::Receiver<Work>, backlog: &AtomicUsize, kept: usize) {
+fn work(
+    inbox: &mpsc::Receiver<Work>,
+    backlog: &AtomicUsize,
+    finished: &AtomicU64,
+    failed: &AtomicBool,
+    kept: usize,
+) {
     let mut written: VecDeque<(Weak<Tree>, u8, u64)> = VecDeque::new();
     while let Ok(work) = inbox.recv() {
         let Work { tree, level, index, tile, written: already } = work;
@@ -301,7 +392,10 @@ fn work(inbox: &mpsc::Receiver<Work>, backlog: &AtomicUsize, kept: usize) {
         match stored {
             Ok(()) => written.push_back((tree, level, index)),
             // It stays in memory; the next start writes it again.
-            Err(e) => tracing::warn!(error = %e, level, index, "a tile could not be written"),
+            Err(e) => {
+                failed.store(true, Ordering::Release);
+                tracing::warn!(error = %e, level, index, "a tile could not be written");
+            }
         }
         while written.len() > kept {
             if let Some((tree, level, index)) = written.pop_front()
@@ -311,6 +405,7 @@ fn work(inbox: &mpsc::Receiver<Work>, backlog: &AtomicUsize, kept: usize) {
             }
         }
         backlog.fetch_sub(1, Ordering::Relaxed);
+        finished.fetch_add(1, Ordering::Release);
     }
 }
 

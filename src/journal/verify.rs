@@ -207,6 +207,9 @@ fn chain(receipt: &RangeReceipt, head: &Head) -> Result<(Vec<Entry>, Vec<Digest>
         if time < last {
             return Err(wrong("its time is before that of the entry before it"));
         }
+        if entries.last().is_some_and(|before: &Entry| before.kind == EntryKind::Freeze as u16) {
+            return Err(wrong("it stands after the journal's final record"));
+        }
         (prev, last) = (entry.leaf(), time);
         entries.push(entry);
         leaves.push(prev);

@@ -7,6 +7,7 @@ use super::batch::Line;
 use super::log::Place;
 use super::record::{self, Group, Section};
 use super::state::{Batch, Journal, Seal, Shared};
+use super::tenure::{self, Change};
 
 /// What a record makes visible, held back until all of it verified.
 pub struct Visible<'s> {
@@ -14,13 +15,14 @@ pub struct Visible<'s> {
     place: Place,
     root_index: u64,
     batches: Vec<(Arc<Journal>, Batch, Arc<str>)>,
+    changes: Vec<(Arc<Journal>, Change)>,
     seal: Option<(Arc<Seal>, u32)>,
 }
 
 impl<'s> Visible<'s> {
     /// For the record at `place`, before which the root log has `root_size` leaves.
     pub fn new(shared: &'s Shared, place: Place, root_size: u64) -> Visible<'s> {
-        Visible { shared, place, root_index: root_size, batches: Vec::new(), seal: None }
+        Visible { shared, place, root_index: root_size, batches: Vec::new(), changes: Vec::new(), seal: None }
     }
 
     /// A section of a running sequencer's record.
@@ -48,13 +50,16 @@ impl<'s> Visible<'s> {
             kind: group.kind,
         };
         self.root_index += 1;
+        if let Ok(Some(change)) = tenure::change(group, &journal.origin) {
+            self.changes.push((Arc::clone(journal), change));
+        }
         self.batches.push((Arc::clone(journal), batch, group.head.into()));
     }
 
     /// A seal.
     pub fn seal(&mut self, offset: usize, root_size: u64, note: &str) {
         let note_offset = (offset + record::SECTION_FIXED + 8) as u32;
-        self.seal = Some((Arc::new(Seal { root_size, note: note.to_owned() }), note_offset));
+        self.seal = Some((Arc::new(Seal { root_size, note: note.into() }), note_offset));
     }
 
     /// Shows it all.
@@ -71,6 +76,7 @@ impl<'s> Visible<'s> {
                 self.shared.add(journal);
             }
         }
+        self.changes.iter().for_each(|(journal, change)| journal.changed(change));
         if let Some((seal, offset)) = self.seal {
             counters.seals.fetch_add(1, Ordering::Relaxed);
             self.shared.add_seal(seal, self.place, offset);

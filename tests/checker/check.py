@@ -68,15 +68,18 @@ def read_export(path):
         need("I2", file.readline() == b"pechat-export v1\n", "the file is no export")
         header = json.loads(file.readline())
         prev, journal = sha(header["charter"].encode()), sha(header["origin"].encode())
-        leaves, entries, before, gaps = [], [], 0, []
+        leaves, entries, before, gaps, frozen = [], [], 0, [], False
         while raw := file.read(ENTRY):
             seq = len(leaves)
             need("I2", len(raw) == ENTRY and raw[16:48] == journal, f"entry {seq} is cut or of another journal")
             need("I2", int.from_bytes(raw[48:56], "big") == seq, f"a gap before entry {seq}")
             need("I2", raw[56:88] == prev, f"entry {seq} does not name its predecessor")
+            kind = int.from_bytes(raw[100:102], "big")
+            need("I2", kind in (1, 2, 3, 6, 9, 10) and not frozen, f"entry {seq} of kind {kind} stands after a freeze, or where it may not")
+            frozen = kind == 9
             time = int.from_bytes(raw[88:96], "big")
             need("I14", time >= before, f"entry {seq} is older than the one before it")
-            if int.from_bytes(raw[100:102], "big") == 6:
+            if kind == 6:
                 gaps.append(seq)
             before, prev = time, sha(b"\0" + raw)
             leaves.append(prev)

@@ -110,7 +110,7 @@ impl Evidence {
         let token = stamp(&body);
         let checkpoint = note(&body, &checkpoint.origin, &spki(), signature.to_der().as_bytes(), &token);
         let root_path = inclusion_path(root_index, size, read(&root)).unwrap();
-        let proof = HeadProof { head, root_index, root_path, checkpoint };
+        let proof = HeadProof { head, root_index, root_path, checkpoint: checkpoint.into() };
         Evidence { charter, entries, proof, key }
     }
 

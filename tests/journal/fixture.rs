@@ -9,6 +9,7 @@ use std::time::Duration;
 use p256::ecdsa::SigningKey;
 use p256::ecdsa::signature::hazmat::PrehashSigner;
 use p256::pkcs8::EncodePublicKey;
+use pechat::clock::system::Machine;
 use pechat::clock::{Clock, ClockState, HandSet};
 use pechat::digest::{Digest, hex};
 use pechat::institution::InstitutionId;
@@ -36,7 +37,16 @@ pub struct World {
 
 impl World {
     pub fn new() -> World {
-        let (hand, clock) = HandSet::synchronised(Duration::from_millis(2));
+        Self::with(HandSet::synchronised(Duration::from_millis(2)))
+    }
+
+    /// A world whose clock reads another machine's time.
+    #[allow(dead_code)] // not every test turns the clock
+    pub fn on(machine: Arc<dyn Machine>) -> World {
+        Self::with(HandSet::on(machine, Duration::from_millis(2)))
+    }
+
+    fn with((hand, clock): (HandSet, Clock)) -> World {
         World {
             hand,
             clock,
@@ -87,6 +97,11 @@ impl World {
         })
     }
 
+    #[allow(dead_code)] // not every test asks for it
+    pub fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+
     pub fn untrust_clock(&self) {
         let state = ClockState::Untrusted { reason: "step".into(), detail: "it stepped".into() };
         self.hand.set(state, Duration::ZERO);
@@ -112,6 +127,17 @@ impl World {
     #[allow(dead_code)] // what is known from elsewhere is a matter of tests/journal_rollback.rs
     pub async fn open_knowing(&self, dir: &Path, known: Known) -> Result<Journals, JournalError> {
         let tuning = Tuning { low_water_bytes: Some(0), ..Tuning::default() };
+        Journals::open_knowing(self.parts(dir, SEGMENT), tuning, known).await
+    }
+
+    /// The same with other settings.
+    #[allow(dead_code)] // as above, and of tests/journal_restart.rs
+    pub async fn open_all_knowing(
+        &self,
+        dir: &Path,
+        tuning: Tuning,
+        known: Known,
+    ) -> Result<Journals, JournalError> {
         Journals::open_knowing(self.parts(dir, SEGMENT), tuning, known).await
     }
 

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use pechat::institution::InstitutionId;
+use pechat::journal::control::Ordered;
 use pechat::journal::epoch::{EpochChange, Why};
 use pechat::journal::evidence::Evidence;
 use pechat::journal::receipt::parse_single;
@@ -9,7 +11,7 @@ use pechat::journal::record::Header;
 use pechat::journal::restore::Restore;
 use pechat::journal::resurrect::Outcome;
 use pechat::journal::verify::{Trust, verify_continuation, verify_head};
-use pechat::journal::{Journals, OwnJournal};
+use pechat::journal::{JournalError, Journals, OwnJournal};
 
 use super::detection::RolledBack;
 use super::fixture::*;
@@ -195,4 +197,57 @@ fn p256_spki() -> Vec<u8> {
     use p256::pkcs8::EncodePublicKey;
     let key = p256::ecdsa::SigningKey::from_slice(&[9; 32]).unwrap();
     key.verifying_key().to_public_key_der().unwrap().into_vec()
+}
+
+/// The lost tail has a hand-over, the new owner's entries and a freeze.
+#[tokio::test]
+async fn a_lost_hand_over_returns_with_its_statement_and_a_lost_freeze_stays_final_through_a_gap() {
+    let rolled = RolledBack::new().await;
+    let journals = rolled.world.open(&rolled.now).await.unwrap();
+    let land = name("land");
+    let heir = InstitutionId::try_from("ministry".to_owned()).unwrap();
+    let order = |institution: &InstitutionId, to: Option<&InstitutionId>| Ordered {
+        institution: institution.clone(),
+        to: to.cloned(),
+        description: "Order 17".into(),
+        agreed_by: Vec::new(),
+    };
+    let over = journals.control(&land, order(&institution(), Some(&heir))).await.unwrap().seq;
+    journals.seal_as(&heir, &land, submissions([50, 51]), None).await.unwrap();
+    let end = journals.control(&land, order(&heir, None)).await.unwrap().seq;
+    let cars = name("cars");
+    journals.create(cars.clone(), heir.clone()).await.unwrap();
+    journals.seal(&cars, submissions([1]), None).await.unwrap();
+    let acknowledged = receipts(&journals).await;
+    let statements = journals.statements(&land).unwrap().into_iter();
+    let statements: Vec<String> =
+        statements.map(|(_, text)| String::from_utf8(text.unwrap()).unwrap()).collect();
+    assert_eq!((statements.len(), end), (2, over + 3));
+    drop(journals);
+
+    let without = rolled.dir.path().join("without");
+    copy(&rolled.old, &without);
+    let outcome = resurrect(&without, evidence(&rolled.world, &acknowledged));
+    let [missing] = outcome.missing.as_slice() else { panic!("{outcome:?}") };
+    assert_eq!(
+        (missing.from, missing.until),
+        (over, over + 1),
+        "nothing says whose the journal is from there on"
+    );
+
+    // Of the freeze the entry alone will do.
+    let told = acknowledged.iter().chain(&statements[..1]);
+    let outcome = resurrect(&rolled.old, evidence(&rolled.world, told));
+    assert!(outcome.missing.is_empty(), "{outcome:?}");
+    let journals = rolled.open(&rolled.old).await;
+    assert_eq!(journals.tenure(&land).unwrap().owner, Some(heir.clone()));
+    assert_eq!(journals.info(&land).unwrap().frozen, Some(end));
+    let kept = journals.statements(&land).unwrap();
+    assert_eq!(kept, [(over, Some(statements[0].clone().into_bytes())), (end, None)]);
+    if journals.quarantine().is_some() {
+        journals.settle(&super::gap::statement(&journals)).await.unwrap();
+    }
+    assert_eq!(journals.info(&land).unwrap().size, end + 1, "no epoch change stands behind the end");
+    let refused = journals.seal_as(&heir, &land, submissions([99]), None).await;
+    assert_eq!(refused, Err(JournalError::Frozen { journal: "land".into(), seq: end }));
 }

@@ -20,6 +20,7 @@ use pechat::http::limit::Limits;
 use pechat::http::listen::{Door, listen};
 use pechat::http::tls::Tls;
 use pechat::http::{self, App, Front};
+use pechat::identifier::{IdentifierSettings, Identifiers};
 use pechat::institution::{Environment, InstitutionId};
 use pechat::journal::{JournalName, Journals, OwnJournal, RequestId};
 use pechat::keys::{KeyError, KeyLabel, KeyPurpose, Keys, PinnedKey, PinnedKeys};
@@ -194,7 +195,15 @@ async fn app(dir: &std::path::Path, keys: Keys, clock: Clock, limits: Limits) ->
         public_url: "http://seal.example.gov".into(),
     });
     let front = Front::new(limits);
-    App { journals, authority, clock, keys, issuer: issuer.unwrap(), directory, front }
+    let identifiers = Identifiers::new(&numbering(), journals.clone(), clock.clone()).unwrap();
+    App { journals, authority, clock, keys, issuer: issuer.unwrap(), directory, identifiers, front }
+}
+
+/// Two institutions with owner codes.
+fn numbering() -> IdentifierSettings {
+    let codes = [("cadastre", "7500"), ("land-agency", "4750")];
+    let codes = codes.into_iter().map(|(name, code)| (id(name), code.to_owned())).collect();
+    IdentifierSettings { codes, ..IdentifierSettings::default() }
 }
 
 fn recorder(journals: &Journals, own: OwnJournal) -> RecordFn {

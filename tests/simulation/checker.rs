@@ -60,7 +60,35 @@ struct Line {
     prev: Hash,
     time: i64,
     tree: Forest,
+    owner: String,
+    frozen: bool,
     ids: BTreeMap<[u8; 16], usize>,
+}
+
+impl Line {
+    /// A freeze or a hand-over: alone, with a statement about this very entry whose hash is the digest.
+    fn control(&mut self, kind: u64, seq: u64, slots: &[u8], details: &[u8]) -> Result<(), String> {
+        let wrong = |what: &str| format!("{}: the control entry {seq}: {what}", self.origin);
+        let mut reader = Reader { bytes: details };
+        let length = reader.number(4)? as usize;
+        let text = reader.text(length)?;
+        if slots.len() != 48 || !reader.bytes.is_empty() || sha(&[text.as_bytes()]) != slots[16..] {
+            return Err(wrong("its statement is not that of its digest"));
+        }
+        let said: serde_json::Value = serde_json::from_str(text).map_err(|e| wrong(&e.to_string()))?;
+        let event = if kind == 9 { "journal-frozen" } else { "journal-handed-over" };
+        if said["event"] != event || said["origin"] != *self.origin || said["seq"] != seq {
+            return Err(wrong("its statement is about another"));
+        }
+        if said["institution"] != *self.owner {
+            return Err(wrong("it was ordered of another owner"));
+        }
+        self.frozen = kind == 9;
+        if let Some(to) = said["to"].as_str() {
+            self.owner = to.to_owned();
+        }
+        Ok(())
+    }
 }
 
 struct Reader<'b> {
@@ -199,14 +227,16 @@ impl Checker {
         let length = body.number(1)? as usize;
         let name = body.text(length)?.to_owned();
         let length = body.number(1)? as usize;
-        let own = body.text(length)?.is_empty();
+        let owner = body.text(length)?.to_owned();
+        let own = owner.is_empty();
         if number != self.lines.len() || self.history.journals.contains_key(&name) {
             return Err(format!("journal {name} opened as {number}"));
         }
         let origin = format!("{}/j/{name}", self.site);
         self.history.journals.insert(name.clone(), Vec::new());
         let (prev, tree) = (sha(&[body.bytes]), Forest::default());
-        self.lines.push(Line { name, origin, own, prev, time: i64::MIN, tree, ids: BTreeMap::new() });
+        let (time, frozen, ids) = (i64::MIN, false, BTreeMap::new());
+        self.lines.push(Line { name, origin, own, prev, time, tree, owner, frozen, ids });
         Ok(())
     }
 
@@ -220,8 +250,15 @@ impl Checker {
         let wanted = match (first, line.own) {
             (0, _) => 1,
             (_, true) => 3,
+            (_, false) if kind == 9 || kind == 10 => kind,
             (_, false) => 2,
         };
+        if line.frozen {
+            return Err(format!("{}: entry {first} after the freeze", line.origin));
+        }
+        if kind == 9 || kind == 10 {
+            line.control(kind, first, slots, body.bytes)?;
+        }
         if first != facts.len() as u64 || time < line.time || kind != wanted {
             return Err(format!("{}: a gap, a time or a kind at {first}", line.origin));
         }

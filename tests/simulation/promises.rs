@@ -13,6 +13,8 @@ pub struct Promises {
     pub seen: BTreeMap<(String, u64), Vec<u8>>,
     /// Size and root of every head ever signed.
     pub signed: BTreeMap<u64, Hash>,
+    /// Journals whose freeze was acknowledged: sequence of the final record.
+    pub frozen: BTreeMap<String, u64>,
 }
 
 impl Promises {
@@ -37,6 +39,15 @@ impl Promises {
             let seen = self.seen.entry((journal.clone(), *seq)).or_insert_with(|| fact.bytes.clone());
             if *seen != fact.bytes {
                 return Err(format!("changed: entry {seq} of {journal} has other bytes than before"));
+            }
+        }
+        for (journal, seq) in &self.frozen {
+            let size = history.journals.get(journal).map_or(0, |facts| facts.len() as u64);
+            if size <= *seq {
+                return Err(format!("lost: the final record {seq} of {journal}"));
+            }
+            if size > seq + 1 {
+                return Err(format!("accepted after the freeze: {journal} ended with {seq} and has {size}"));
             }
         }
         for (size, root) in &self.signed {

@@ -2,6 +2,7 @@
 
 use pechat::digest::Digest;
 use pechat::institution::InstitutionId;
+use pechat::journal::control::Ordered;
 use pechat::journal::stepwise::{Ask, Stepwise};
 use pechat::journal::{JournalName, OwnJournal, RequestId, Submission};
 
@@ -13,12 +14,15 @@ impl Schedule {
         for name in
             NAMES.iter().filter(|name| journals.info(&journal(name)).is_none()).copied().collect::<Vec<_>>()
         {
-            let institution = InstitutionId::try_from("office".to_owned()).unwrap();
-            self.ask(journals, name, Ask::Create(journal(name), Some(institution)), Vec::new(), false, asked);
+            let ask = Ask::Create(journal(name), Some(institution("office")));
+            self.ask(journals, name, ask, Vec::new(), false, asked);
         }
         let own = OwnJournal::Events;
         if journals.info(&own.into()).is_none() {
             self.ask(journals, own.name(), Ask::Create(own.into(), None), Vec::new(), false, asked);
+        }
+        if self.rng.one_in(3) {
+            self.ending(journals, asked);
         }
         for _ in 0..1 + self.rng.below(3) {
             match self.rng.below(6) {
@@ -84,6 +88,35 @@ impl Schedule {
         }
     }
 
+    /// A journal that is sealed into, handed over, frozen; and one that was frozen, which takes nothing.
+    fn ending(&mut self, journals: &mut Stepwise, asked: &mut Vec<Asked>) {
+        let old = self.promises.frozen.keys().next_back().cloned();
+        if let Some(old) = old.filter(|old| journals.info(&journal(old)).is_some()) {
+            let fresh = self.fresh();
+            self.submit(journals, &old, vec![fresh], true, asked);
+        }
+        let name = format!("old-{}", self.ending);
+        let Some(info) = journals.info(&journal(&name)) else {
+            let ask = Ask::Create(journal(&name), Some(institution("office")));
+            return self.ask(journals, &name, ask, Vec::new(), false, asked);
+        };
+        if info.frozen.is_some() {
+            self.ending += 1;
+            return;
+        }
+        let fresh = self.fresh();
+        self.submit(journals, &name, vec![fresh], false, asked);
+        let owner = info.institution.expect("an institution's journal");
+        let ends = self.rng.one_in(2);
+        let other = if owner == institution("office") { "heir" } else { "office" };
+        let to = if ends { None } else { Some(institution(other)) };
+        let ordered = Ordered { institution: owner, to, description: "order".into(), agreed_by: Vec::new() };
+        if let Ok(pending) = journals.ask(Ask::Control(journal(&name), ordered)) {
+            let (forged, entries) = (false, Vec::new());
+            asked.push(Asked { pending, journal: name, entries, forged, ends });
+        }
+    }
+
     /// A client that reuses an acknowledged id for another digest.
     fn forge(&mut self, journals: &mut Stepwise, asked: &mut Vec<Asked>) {
         let name = NAMES[self.rng.below(2) as usize];
@@ -103,9 +136,13 @@ impl Schedule {
         asked: &mut Vec<Asked>,
     ) {
         if let Ok(pending) = journals.ask(ask) {
-            asked.push(Asked { pending, journal: name.into(), entries, forged });
+            asked.push(Asked { pending, journal: name.into(), entries, forged, ends: false });
         }
     }
+}
+
+fn institution(id: &str) -> InstitutionId {
+    InstitutionId::try_from(id.to_owned()).unwrap()
 }
 
 fn journal(name: &str) -> JournalName {

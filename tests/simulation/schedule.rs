@@ -39,6 +39,8 @@ pub struct Outcome {
     pub faults: u64,
     pub rotten: u64,
     pub second_writers: u64,
+    pub snapshots: u64,
+    pub resumed: u64,
 }
 
 /// Time that passes a millisecond each look.
@@ -62,8 +64,18 @@ pub struct Asked {
     pub pending: Pending,
     pub journal: String,
     pub entries: Vec<([u8; 16], [u8; 32])>,
-    /// It must be refused: an acknowledged id with another digest, a seal over another root.
+    /// It must be refused: an acknowledged id with another digest, a seal over another root or in a frozen
+    /// journal.
     pub forged: bool,
+    /// It freezes the journal.
+    pub ends: bool,
+}
+
+impl Asked {
+    /// A head's seal.
+    fn seal(pending: Pending, forged: bool) -> Asked {
+        Asked { pending, journal: String::new(), entries: Vec::new(), forged, ends: false }
+    }
 }
 
 pub struct Schedule {
@@ -76,7 +88,15 @@ pub struct Schedule {
     /// Sent and not answered with success: may be there or not.
     pub unsure: Vec<(String, [u8; 16], [u8; 32])>,
     pub next_id: u64,
+    /// Number of the journal that is to be frozen next.
+    pub ending: u64,
     pub tokens: u64,
+    /// Bytes of log between two snapshots, in every life of this schedule.
+    pub snapshot_bytes: Option<u64>,
+    /// A snapshot was written to its end, and the journal has not removed it since.
+    pub snapshot_owed: bool,
+    /// Snapshots counted in this life.
+    pub snapshots_seen: u64,
     pub outcome: Outcome,
 }
 
@@ -95,9 +115,14 @@ pub fn run(seed: u64, between: Between<'_>) -> Result<Outcome, String> {
         promises: Promises::default(),
         unsure: Vec::new(),
         next_id: 0,
+        ending: 0,
         tokens: 0,
+        snapshot_bytes: None,
+        snapshot_owed: false,
+        snapshots_seen: 0,
         outcome: Outcome::default(),
     };
+    schedule.snapshot_bytes = [None, Some(1), Some(4 << 10)][schedule.rng.below(3) as usize];
     schedule.run().map_err(|why| format!("seed {seed}, life {}: {why}", schedule.outcome.lives))?;
     let mut outcome = schedule.outcome;
     outcome.trace = schedule.disk.trace();
@@ -149,6 +174,7 @@ impl Schedule {
             clock: self.clock.clone(),
             segment_bytes: SEGMENT,
             fresh_id,
+            snapshot_bytes: self.snapshot_bytes,
         };
         Stepwise::open(Path::new(ROOT), parts)
     }
@@ -156,6 +182,7 @@ impl Schedule {
     /// Starts, works, ends. A `calm` life has no faults and must do everything.
     fn life(&mut self, calm: bool) -> Result<(), String> {
         self.outcome.lives += 1;
+        self.snapshots_seen = 0;
         let rot = if !calm && self.rng.one_in(6) { self.disk.rot() } else { None };
         self.outcome.rotten += u64::from(rot.is_some());
         let opened = self.open();
@@ -166,14 +193,33 @@ impl Schedule {
                 let excused = self.disk.faults() > 0 || rot.is_some();
                 if excused { Ok(()) } else { Err(format!("refused to start without cause: {why}")) }
             }
-            Ok(journals) => self.check().and_then(|()| self.work(journals, calm)),
+            Ok(journals) => {
+                // A start from a snapshot does not read the records before it, so rot there goes unseen.
+                let unseen = rot.is_some() && journals.resumed();
+                let taken_up = self.taken_up(&journals, rot.is_some());
+                let checked = taken_up.and_then(|()| if unseen { Ok(()) } else { self.check() });
+                checked.and_then(|()| self.work(journals, calm, unseen))
+            }
         };
         self.outcome.faults += self.disk.faults();
+        // The journal itself removes it when a file it relies on turns out unreadable.
+        self.snapshot_owed &= self.disk.exists(&Path::new(ROOT).join("snapshot.bin"));
         if let Some(place) = rot {
             // Repaired from a mirror, unless the journal overwrote it with its own copy.
             self.disk.mend(place);
         }
         result
+    }
+
+    /// A snapshot that was written to its end survives whatever follows, faults at this start and rot aside.
+    fn taken_up(&mut self, journals: &Stepwise, rotten: bool) -> Result<(), String> {
+        self.outcome.resumed += u64::from(journals.resumed());
+        if self.snapshot_owed && !journals.resumed() {
+            if self.disk.faults() == 0 && !rotten {
+                return Err("no snapshot was taken up, though one was written to its end".into());
+            }
+        }
+        Ok(())
     }
 
     /// The independent checker over what is there now.
@@ -182,7 +228,7 @@ impl Schedule {
         self.promises.kept(&history)
     }
 
-    fn work(&mut self, mut journals: Stepwise, calm: bool) -> Result<(), String> {
+    fn work(&mut self, mut journals: Stepwise, calm: bool, unseen_rot: bool) -> Result<(), String> {
         let mut second = if self.rng.one_in(6) { self.second_writer() } else { None };
         let (mut asked, mut total) = (Vec::new(), 0);
         let rounds = if calm { 3 } else { 1 + self.rng.below(8) };
@@ -209,11 +255,12 @@ impl Schedule {
                 return Err("acknowledged after a storage error in the same life".into());
             }
             total += acknowledged;
+            self.count_snapshots(writer);
             if self.disk.stopped() {
                 break;
             }
         }
-        if self.disk.faults() == 0 {
+        if self.disk.faults() == 0 && !unseen_rot {
             self.check()?;
         }
         if calm && (total == 0 || !asked.is_empty()) {
@@ -223,6 +270,15 @@ impl Schedule {
             self.unsure.extend(left.entries.iter().map(|(id, digest)| (left.journal.clone(), *id, *digest)));
         }
         Ok(())
+    }
+
+    fn count_snapshots(&mut self, writer: &Stepwise) {
+        let written = writer.snapshots();
+        if written > self.snapshots_seen {
+            self.outcome.snapshots += written - self.snapshots_seen;
+            self.snapshot_owed = true;
+        }
+        self.snapshots_seen = written;
     }
 
     /// Another process on the same directory.
@@ -242,7 +298,7 @@ impl Schedule {
             // A signature over something else, as a broken HSM or a second sealer would bring it.
             let body = Checkpoint { origin: origin.clone(), size, root: Digest::of(b"another") }.body();
             let pending = journals.seal(size, note(&body, &origin, b"key", b"signature", b"token"));
-            asked.push(Asked { pending, journal: String::new(), entries: Vec::new(), forged: true });
+            asked.push(Asked::seal(pending, true));
             return Ok(());
         }
         self.promises.sign(size, *root.as_bytes())?;
@@ -253,7 +309,7 @@ impl Schedule {
         let body = Checkpoint { origin: origin.clone(), size, root }.body();
         let text = note(&body, &origin, b"key", b"signature", format!("token {}", self.tokens).as_bytes());
         let pending = journals.seal(size, text);
-        asked.push(Asked { pending, journal: String::new(), entries: Vec::new(), forged: false });
+        asked.push(Asked::seal(pending, false));
         Ok(())
     }
 
@@ -263,11 +319,17 @@ impl Schedule {
         for mut each in std::mem::take(asked) {
             match each.pending.answer() {
                 None => asked.push(each),
+                Some(Ok(at)) if each.forged && self.promises.frozen.contains_key(&each.journal) => {
+                    return Err(format!("accepted after the freeze: {at:?} of {}", each.journal));
+                }
                 Some(Ok(_)) if each.forged => {
                     return Err("one id has two digests, or a head not of the log was sealed".into());
                 }
                 Some(Ok(sequences)) => {
                     acknowledged += 1;
+                    if let (true, Some(seq)) = (each.ends, sequences.first()) {
+                        self.promises.frozen.insert(each.journal.clone(), *seq);
+                    }
                     for ((id, digest), seq) in each.entries.iter().zip(sequences) {
                         let key = (each.journal.clone(), *id);
                         let before = self.promises.acknowledged.insert(key, (seq, *digest));

@@ -8,7 +8,10 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::addresses::{origin_and_path, published_at};
-use super::folder::{self, CHECKPOINT, CONSISTENCY, EXPORT, HEAD, HEAD_KEY, RECEIPT, ROOT, digest_of};
+use super::archive;
+use super::folder::{
+    self, CHECKPOINT, CONSISTENCY, EXPORT, HEAD, HEAD_KEY, RECEIPT, ROOT, digest_of, statement_name,
+};
 use super::manifest::{MANIFEST, Manifest, is_plain};
 use super::place::{Place, at, sync, write};
 use super::progress::{Counted, Progress, Unit};
@@ -75,6 +78,11 @@ impl ExportArgs {
         self.all || self.journal.len() > 1
     }
 
+    /// Whether this takes only a part of a journal.
+    pub fn is_part(&self) -> bool {
+        self.from.is_some() || self.to.is_some()
+    }
+
     fn plan(&self, settings: &Settings) -> Result<String, String> {
         let numbers = [self.from, self.to].iter().flatten().any(|bound| matches!(bound, Bound::Number(_)));
         if numbers && self.is_set() {
@@ -85,8 +93,22 @@ impl ExportArgs {
     }
 }
 
+/// What the folder is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// An audit.
+    Audit,
+    /// To be kept when the appliance is gone.
+    Archive,
+}
+
 /// Downloads, then verifies what was downloaded. The folder appears whole or not at all.
 pub fn run(args: &ExportArgs) -> Result<Verdict, String> {
+    run_for(args, Purpose::Audit)
+}
+
+/// [`run`] for this purpose.
+pub fn run_for(args: &ExportArgs, purpose: Purpose) -> Result<Verdict, String> {
     let settings = settings::load(args.config.as_deref()).map_err(|e| e.to_string())?;
     let plan = args.plan(&settings)?;
     for name in &args.journal {
@@ -104,7 +126,7 @@ pub fn run(args: &ExportArgs) -> Result<Verdict, String> {
     };
     let public_url = args.public_url.as_deref();
     let query = query(args.from, args.to)?;
-    let from = Source { api: &api, settings: &settings, public_url, query: &query, pins: &pins };
+    let from = Source { api: &api, settings: &settings, public_url, query: &query, pins: &pins, purpose };
     let notes = if args.is_set() { from.set(args, place)? } else { from.single(&args.journal[0], place)? };
     let reports = set::verify_any(&args.out, &pins, super::pace())?;
     reports.iter().for_each(|(path, report)| report.print(path, false));
@@ -122,6 +144,14 @@ struct Source<'a> {
     public_url: Option<&'a str>,
     query: &'a str,
     pins: &'a Pins,
+    purpose: Purpose,
+}
+
+/// A control entry as the appliance answers it.
+#[derive(Deserialize)]
+struct Stated {
+    seq: u64,
+    statement: Option<String>,
 }
 
 impl Source<'_> {
@@ -195,7 +225,7 @@ impl Source<'_> {
             (Some(url), _) => url.to_owned(),
             (None, first) => {
                 let path = dir.join(first.ok_or("there is no journal that we may read")?).join(EXPORT);
-                let addresses = addresses(&head_of(&path)?.0)?;
+                let addresses = addresses(header_of(&path)?.proof())?;
                 let origin = addresses.iter().find_map(|address| origin_and_path(address));
                 origin.ok_or("the certificates name no public listener; give --public-url")?.0.to_owned()
             }
@@ -208,11 +238,11 @@ impl Source<'_> {
     }
 }
 
-/// Head of an export and its last entry's sequence.
-fn head_of(path: &Path) -> Result<(HeadProof, u64), String> {
+/// What stands before the entries of an export.
+fn header_of(path: &Path) -> Result<Preamble, String> {
     let file = File::open(path).map_err(|e| at(path, e))?;
-    let header = Preamble::read(&mut BufReader::new(file)).map_err(|e| format!("{}: {e}", path.display()))?.0;
-    Ok((header.proof().clone(), (header.first() + header.count()).saturating_sub(1)))
+    let header = Preamble::read(&mut BufReader::new(file));
+    header.map(|(header, _)| header).map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// Where the certificates of the checkpoint's token say that their issuers' certificates and lists are.
@@ -226,8 +256,10 @@ fn addresses(proof: &HeadProof) -> Result<Vec<String>, String> {
     Ok(addresses)
 }
 
-struct Maker<'a> {
-    dir: &'a Path,
+/// Fills a folder.
+pub(super) struct Maker<'a> {
+    /// The folder.
+    pub dir: &'a Path,
     from: &'a Source<'a>,
 }
 
@@ -245,14 +277,21 @@ impl Maker<'_> {
         api.download(&asked, &mut out).map_err(|e| e.to_string())?;
         file.sync_all().map_err(|e| at(&path, e))?;
         drop(progress);
-        let (proof, last) = head_of(&path)?;
+        let header = header_of(&path)?;
+        let (proof, end) = (header.proof(), header.first() + header.count());
+        let last = end.saturating_sub(1);
         self.write(RECEIPT, &self.get(api, &format!("{base}/receipts/{last}"))?)?;
         let size = Head::parse(&proof.head).map_err(|e| format!("{EXPORT}: {e}"))?.size;
         self.heads(api, &base, size)?;
-        let notes = self.keys(api, self.from.pins)?;
-        self.certificates(&proof)?;
-        for (name, text) in [("FORMAT.md", FORMAT), ("verify.py", VERIFIER), ("README.txt", README)] {
+        self.statements(api, &base, header.first()..end)?;
+        let mut notes = self.keys(api, self.from.pins)?;
+        self.certificates(proof)?;
+        for (name, text) in [("FORMAT.md", FORMAT), ("verify.py", VERIFIER)] {
             self.write(name, text.as_bytes())?;
+        }
+        match self.from.purpose {
+            Purpose::Audit => self.write("README.txt", README.as_bytes())?,
+            Purpose::Archive => notes.extend(archive::add(self, &header)?),
         }
         self.manifest()?;
         Ok(notes)
@@ -268,6 +307,15 @@ impl Maker<'_> {
             self.write(CONSISTENCY, &self.get(api, &format!("{base}/consistency?old={old}&new={new}"))?)?;
         }
         self.write(CHECKPOINT, &self.get(api, "/v1/checkpoint")?)
+    }
+
+    /// The statements of the control entries that the export has.
+    fn statements(&self, api: &Connection, base: &str, held: std::ops::Range<u64>) -> Result<(), String> {
+        let body = self.get(api, &format!("{base}/statements"))?;
+        let all: Vec<Stated> = serde_json::from_slice(&body).map_err(|e| format!("statements: {e}"))?;
+        let all = all.into_iter().filter(|stated| held.contains(&stated.seq));
+        all.filter_map(|stated| Some((statement_name(stated.seq), stated.statement?)))
+            .try_for_each(|(name, text)| self.write(&name, text.as_bytes()))
     }
 
     fn keys(&self, api: &Connection, pins: &Pins) -> Result<Vec<String>, String> {
@@ -306,7 +354,8 @@ impl Maker<'_> {
         reply.map(|reply| reply.body).map_err(|e| e.to_string())
     }
 
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), String> {
+    /// Writes a file that is not there yet.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), String> {
         write(&self.dir.join(name), bytes)
     }
 

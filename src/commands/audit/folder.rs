@@ -14,9 +14,10 @@ use crate::clock::UtcMicros;
 use crate::commands::verify::material::{certificates, public_key, with_trust};
 use crate::digest::Digest;
 use crate::journal::checkpoint::{Checkpoint, open_note};
-use crate::journal::entry::Entry;
+use crate::journal::entry::{Entry, EntryKind};
 use crate::journal::range_export::Preamble;
 use crate::journal::receipt::{HeadProof, parse_single};
+use crate::journal::tenure::Statement;
 use crate::journal::verify::{
     Checked, ExportFacts, Pace, verify_checkpoint, verify_continuation, verify_head, verify_receipt,
 };
@@ -36,6 +37,11 @@ pub const RECEIPT: &str = "receipt.txt";
 pub const ROOT: &str = "root.pem";
 /// The journal-head key.
 pub const HEAD_KEY: &str = "journal-head.pem";
+
+/// The statement of control entry `seq`.
+pub fn statement_name(seq: u64) -> String {
+    format!("statement-{seq}.json")
+}
 
 /// Longest file read into memory, bytes.
 const MAX_FILE: u64 = 16 << 20;
@@ -112,7 +118,8 @@ impl<'p> Folder<'p> {
     fn check(&self, pace: Pace, pick: Pick, report: &mut Report) -> Result<(), Fault> {
         let receipt = self.optional(RECEIPT)?.map(|bytes| self.receipt(&bytes)).transpose();
         let seq = receipt.as_ref().ok().and_then(Option::as_ref).map(|(entry, _)| entry.seq);
-        let checked = self.export(pace, &|entry| Some(entry.seq) == seq || pick(entry))?;
+        let checked =
+            self.export(pace, &|entry| Some(entry.seq) == seq || is_control(entry) || pick(entry))?;
         let receipt = receipt?;
         let facts = checked.facts.clone();
         report.lines.extend(lines(&facts));
@@ -123,6 +130,8 @@ impl<'p> Folder<'p> {
             }
             self.same_log(RECEIPT, &root, &facts)?;
         }
+        let controls = checked.picked.iter().map(|(entry, _)| entry).filter(|entry| is_control(entry));
+        self.statements(&facts, controls, report)?;
         report.checked = Some(checked);
         self.head(&facts, report)?;
         self.checkpoint(&facts)?;
@@ -160,6 +169,44 @@ impl<'p> Folder<'p> {
         parse_single(text).map_err(|e| bad(e.to_string()))?;
         let facts = self.trusting(|trust| verify_receipt(text, trust)).map_err(|e| bad(e.to_string()))?;
         Ok((facts.entry, facts.proof.checkpoint))
+    }
+
+    /// Every control entry's statement: about that entry, of the owner at the time.
+    fn statements<'e>(
+        &self,
+        facts: &ExportFacts,
+        controls: impl Iterator<Item = &'e Entry>,
+        report: &mut Report,
+    ) -> Result<(), Fault> {
+        // Whose it was before a part's first entry, the part does not say.
+        let mut owner = (facts.first == 0).then(|| facts.charter.institution.clone());
+        for entry in controls {
+            let name = statement_name(entry.seq);
+            let Some(text) = self.optional(&name)? else {
+                report.lines.push(format!("NOT CHECKED: why entry {}; there is no {name}", entry.seq));
+                continue;
+            };
+            let bad = |reason: String| Fault::failed(reason).of(&name);
+            if Digest::of(&text) != entry.digest {
+                return Err(bad(format!("is not what entry {} was sealed for", entry.seq)));
+            }
+            let said = Statement::parse(&text).map_err(bad)?;
+            let about = (said.kind() as u16, &*said.origin, said.seq);
+            if about != (entry.kind, &*facts.charter.origin, entry.seq) {
+                return Err(bad("is about another entry".into()));
+            }
+            if owner.as_ref().is_some_and(|owner| owner.as_deref() != Some(said.institution.as_str())) {
+                return Err(bad(format!("is about a journal of {}, which it was not", said.institution)));
+            }
+            let persons: Vec<_> = said.agreed_by.iter().map(|by| &*by.person).collect();
+            let (seq, persons) = (entry.seq, persons.join(", "));
+            report.lines.push(match &said.to {
+                Some(to) => format!("handed over to {to} by entry {seq}, as {persons} agreed"),
+                None => format!("frozen by entry {seq}, as {persons} agreed"),
+            });
+            owner = said.to.map(|to| Some(String::from(to))).or(owner);
+        }
+        Ok(())
     }
 
     fn head(&self, facts: &ExportFacts, report: &mut Report) -> Result<(), Fault> {
@@ -283,6 +330,10 @@ impl<'p> Folder<'p> {
         let read = file.and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes));
         read.map_err(|e| unreadable(name, &e)).map(|_| bytes)
     }
+}
+
+fn is_control(entry: &Entry) -> bool {
+    [EntryKind::Freeze as u16, EntryKind::HandOver as u16].contains(&entry.kind)
 }
 
 fn altered(name: &str, found: &Digest, expected: &Digest) -> Fault {

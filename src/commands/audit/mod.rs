@@ -2,6 +2,7 @@
 //! states of a journal, follows a reference number through journals, holds a journal against the register's own list.
 
 pub(super) mod addresses;
+mod archive;
 mod compare;
 pub(super) mod export;
 mod folder;
@@ -39,6 +40,14 @@ enum AuditCommand {
     /// Download a journal and all that proves it into one self-contained folder
     #[command(after_help = export::EXAMPLES)]
     Export(export::ExportArgs),
+    /// Download a frozen journal as a folder to be kept when the appliance is gone
+    ///
+    /// It is that of `audit export` with a verifier in Python for all of it, signed bytes, signature and token as
+    /// files for openssl, and instructions. Of a journal that is not frozen it says so.
+    #[command(
+        after_help = "Example: pechat audit archive --journal land-register --out land-register-archive"
+    )]
+    Archive(archive::ArchiveArgs),
     /// Verify folders and exports: PASSED, FAILED or INDETERMINATE, with the first broken entry
     Verify(verify::VerifyArgs),
     /// Compare two states of one journal: one history, or the first entry that differs
@@ -53,6 +62,7 @@ enum AuditCommand {
 pub fn run(args: AuditArgs) -> ExitCode {
     let done = match args.command {
         AuditCommand::Export(args) => export::run(&args),
+        AuditCommand::Archive(args) => archive::run(&args),
         AuditCommand::Verify(args) => verify::run(&args),
         AuditCommand::Compare(args) => compare::run(&args),
         AuditCommand::Life(args) => life::run(&args),

@@ -164,6 +164,14 @@ pub fn lines(facts: &ExportFacts) -> Vec<String> {
              from before it may contradict this journal. Why: the statement in own.events with SHA-256 {statement}"
         )
     }));
+    lines.extend(facts.hand_overs.iter().map(|over| {
+        let (seq, time, statement) = (over.seq, UtcMicros(over.time).iso8601(), over.statement);
+        format!("another institution's from entry {seq} of {time} on; statement with SHA-256 {statement}")
+    }));
+    lines.extend(facts.frozen.iter().map(|end| {
+        let (seq, time, statement) = (end.seq, UtcMicros(end.time).iso8601(), end.statement);
+        format!("FROZEN: entry {seq} of {time} is its final record; statement with SHA-256 {statement}")
+    }));
     lines
 }
 
@@ -201,6 +209,12 @@ pub fn facts_json(facts: &ExportFacts) -> Value {
         "epoch_changes": facts.epochs.iter().map(|e| json!({
             "seq": e.seq, "time": e.time, "statement_sha256": e.statement,
         })).collect::<Vec<_>>(),
+        "hand_overs": facts.hand_overs.iter().map(|e| json!({
+            "seq": e.seq, "time": e.time, "statement_sha256": e.statement,
+        })).collect::<Vec<_>>(),
+        "frozen": facts.frozen.map(|e| json!({
+            "seq": e.seq, "time": e.time, "statement_sha256": e.statement,
+        })),
         "first_time": facts.first_time, "last_time": facts.last_time, "root": head.root,
         "root_log": checkpoint.origin, "root_log_size": checkpoint.size, "signature_checked": signed,
         "gen_time_us": stamped.map(|t| t.gen_time_us), "accuracy_us": stamped.and_then(|t| t.accuracy_us),

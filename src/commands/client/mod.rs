@@ -2,7 +2,9 @@
 
 pub mod evidence;
 pub mod http;
+pub mod identifier;
 pub mod init;
+pub mod order;
 pub mod plan;
 pub mod retry;
 pub mod runs;
@@ -37,6 +39,19 @@ enum ClientCommand {
     Stamp(stamp::StampArgs),
     /// Seal every line of a JSON Lines file in a journal; goes on where it was interrupted
     Seal(seal::SealArgs),
+    /// Get unique register numbers (Annex 3), one a line
+    #[command(after_help = "Example: pechat client identifier --count 10")]
+    Identifier(identifier::IdentifierArgs),
+    /// Agree, as an officer, to freeze a journal: nothing can be sealed in it afterwards
+    #[command(
+        after_help = "Example: pechat client freeze --journal land --description 'Order 17 of 2026-11-24'"
+    )]
+    Freeze(order::FreezeArgs),
+    /// Agree, as an officer, to hand a journal over to another institution
+    #[command(
+        after_help = "Example: pechat client hand-over --journal land --to ministry --description 'Order 18 of 2026-11-24'"
+    )]
+    HandOver(order::HandOverArgs),
     /// Check a sealed or stamped file against plan, receipts and keys; needs no connection
     Verify(verify::VerifyArgs),
 }
@@ -160,6 +175,15 @@ fn execute(args: &ClientArgs) -> Result<(), ClientError> {
                 begun.elapsed().as_secs_f64()
             );
             Ok(())
+        }
+        ClientCommand::Identifier(a) => {
+            let numbers = identifier::identifier(a, &settings::load(config)?)?;
+            numbers.iter().for_each(|number| println!("{number}"));
+            Ok(())
+        }
+        ClientCommand::Freeze(a) => order::freeze(a, &settings::load(config)?).map(|said| println!("{said}")),
+        ClientCommand::HandOver(a) => {
+            order::hand_over(a, &settings::load(config)?).map(|said| println!("{said}"))
         }
         ClientCommand::Verify(a) => {
             verify::verify(a, settings::offline(config)?).map(|said| println!("{said}"))

@@ -94,6 +94,7 @@ impl Place {
              metrics = \"127.0.0.1:{metrics}\"\npublic_url = \"http://127.0.0.1:{public}\"\n\n\
              [hsm]\nmodule = {module}\ntoken_label = \"pechat-demo\"\npin_file = {pin}\nworkers = 1\nsession_copies = true\n\n\
              [hsm.env]\nSOFTHSM2_CONF = {softhsm}\n\n\
+             [identifiers.codes]\nland-agency = \"7500\"\ncivil-registry = \"4750\"\n\n\
              # Demonstration only: a short start. A real clock watches its sources for 30 s first.\n\
              [clock]\nsources = [{sources}]\npoll = \"500ms\"\nstartup_span = \"1500ms\"\n",
             data = path("data"),

@@ -10,6 +10,7 @@ use super::records::{USUAL, generated};
 use super::setup::Appliance;
 use super::{DemoError, Narrator};
 use crate::commands::client::http::{Connection, RequestError};
+use crate::commands::client::identifier::{IdentifierArgs, identifier};
 use crate::commands::client::seal::{SealArgs, seal};
 use crate::commands::client::settings::Layer;
 use crate::commands::client::stamp::{StampArgs, stamp};
@@ -25,6 +26,7 @@ const VERIFY_PY: &str = include_str!("../../../docs/verify.py");
 /// The whole tour; the first thing that is not as it should be ends it.
 pub fn walk(a: &Appliance, records: Option<&Path>, narrator: &mut Narrator) -> Result<(), DemoError> {
     stamped(a, narrator)?;
+    numbered(a, narrator)?;
     sealed(a, records, narrator)?;
     tampered(a, narrator)?;
     verified_without_us(a, narrator)?;
@@ -49,6 +51,13 @@ fn stamped(a: &Appliance, narrator: &mut Narrator) -> Result<(), DemoError> {
         return Err(DemoError::Shown(format!("that openssl does not accept the timestamp: {said}")));
     }
     narrator.shown("openssl ts -verify: Verification: OK");
+    Ok(())
+}
+
+fn numbered(a: &Appliance, narrator: &mut Narrator) -> Result<(), DemoError> {
+    let numbers =
+        identifier(&IdentifierArgs { count: 3, timeout: 60 }, &a.registry1.settings(&a.url(), &a.place))?;
+    narrator.shown(format_args!("unique register numbers (Annex 3): {}", numbers.join(" ")));
     Ok(())
 }
 
@@ -186,6 +195,9 @@ pub fn commands(a: &Appliance) -> Result<String, DemoError> {
   printf '{{"entry":1}}\n{{"entry":2}}\n' > my.jsonl
   pechat client seal --journal $PECHAT_JOURNAL my.jsonl
   pechat client verify --head-key {root}/journal-head.pem my.jsonl
+
+  # unique register numbers that nobody else ever gets                → 16 digits a line
+  pechat client identifier --count 3
 
   # one byte changed in a copy: the line is named, exit status 1        → line … is not the record that was planned
   pechat client verify --head-key {root}/journal-head.pem {root}/tampered.jsonl
