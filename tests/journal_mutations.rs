@@ -6,7 +6,7 @@ mod evidence;
 
 use evidence::{Evidence, spki};
 use pechat::digest::Digest;
-use pechat::journal::entry::ENTRY_BYTES;
+use pechat::journal::entry::{ENTRY_BYTES, EntryKind};
 use pechat::journal::range_export::Preamble;
 use pechat::journal::tree::verify_inclusion;
 use pechat::journal::verify::*;
@@ -212,4 +212,25 @@ fn a_part_with_another_charter_or_another_journals_opening_is_refused() {
         refused.to_string().contains("the header's opening: it does not commit to the charter"),
         "{refused}"
     );
+}
+
+#[test]
+fn what_stands_after_a_freeze_is_refused_by_one_core_and_by_several() {
+    let Evidence { mut entries, charter, .. } = evidence(SIZE);
+    entries[10].kind = EntryKind::Freeze as u16;
+    for seq in 11..entries.len() {
+        entries[seq].prev = entries[seq - 1].leaf();
+    }
+    let stamp = |body: &str| Digest::of(body.as_bytes()).as_bytes().to_vec();
+    let trust = Trust { head_key_spki: None, token: Some(&token) };
+    let frozen = Evidence::of(entries[..11].to_vec(), charter.clone(), stamp).export();
+    let facts = verify_export(&frozen[..], &trust).unwrap();
+    assert_eq!(facts.frozen.map(|end| end.seq), Some(10));
+    let thawed = Evidence::of(entries, charter, stamp).export();
+    let refused = verify_export(&thawed[..], &trust);
+    assert!(matches!(&refused, Err(ReplayError::Entry { seq: 11, .. })), "{refused:?}");
+    for chunk in [1, 4, 16, 1024] {
+        assert_eq!(parallel(&frozen, &trust, chunk), Ok(facts.clone()), "chunks of {chunk}");
+        assert_eq!(parallel(&thawed, &trust, chunk), refused, "chunks of {chunk}");
+    }
 }
