@@ -19,7 +19,7 @@ use appliance::{Appliance, run};
 use bytes::Bytes;
 use load::{Connection, Measured, Peer, cpu_time, fsync_p50_us, load};
 use pechat::digest::{Digest, hex};
-use pechat::journal::verify::{Trust, verify_export};
+use pechat::journal::verify::{Pace, Trust, verify_export, verify_parallel};
 
 /// How long each load lasts.
 const LONG: Duration = Duration::from_secs(6);
@@ -207,6 +207,16 @@ impl Bench {
         let facts = verify_export(bytes.as_slice(), &Trust::default()).expect("a journal that holds");
         let rate = facts.count as f64 / start.elapsed().as_secs_f64();
         self.print("verification", rate, "entries/s/core", bare_leaf_rate());
+        // The same journal on all cores: how much of them one journal can use.
+        let pace = Pace::default();
+        let cpu = cpu_time(std::process::id());
+        let start = Instant::now();
+        let checked = verify_parallel(bytes.as_slice(), &Trust::default(), pace, &|_| false, &|_| {});
+        let (wall, cpu) = (start.elapsed().as_secs_f64(), (cpu_time(std::process::id()) - cpu).as_secs_f64());
+        let count = checked.expect("a journal that holds").facts.count as f64;
+        let cores = pace.cores as f64;
+        self.print("verification-all-cores", count / wall, "entries/s", bare_leaf_rate() * cores);
+        self.print("verification-per-core", count / cpu, "entries/s of processor time", bare_leaf_rate());
     }
 }
 

@@ -172,7 +172,16 @@ fn a_second_root_under_another_hash_is_checked(desk: &Desk) {
         python
     };
     let out = run(&mut python(&desk.folder));
-    assert!(out.contains(&format!("sha3_256 root of the first {} is {root}", twin["size"])), "{out}");
+    let stated = format!("sha3_256 root of the first {} is {root}", twin["size"]);
+    assert!(out.contains(&stated), "{out}");
+    let python_folder = |folder: &Path| {
+        let mut python = Command::new("python3");
+        python.args(["verify.py", ".", "--ca", "root.pem", "--head-key", "journal-head.pem"]);
+        python.current_dir(folder);
+        python
+    };
+    let out = run(&mut python_folder(&desk.folder));
+    assert!(out.contains(&stated) && out.contains("PASSED: the folder of"), "{out}");
 
     // A statement that was changed, cut off from its receipt or is about others, MANIFEST or not.
     let flipped = statement.replacen(root, &"0".repeat(64), 1);
@@ -201,6 +210,8 @@ fn a_second_root_under_another_hash_is_checked(desk: &Desk) {
         let found = desk.verdict(&altered);
         assert_eq!(found["verdict"], verdict, "{found}");
         assert!(found["reason"].as_str().unwrap().contains(reason), "{found}");
+        let (status, said) = outcome(&mut python_folder(&altered));
+        assert!(status == Some(1) && said.contains("FAILED: ") && !said.contains("Traceback"), "{said}");
         if name == "twin.json" {
             let (status, said) = outcome(&mut python(&altered));
             assert!(status == Some(1) && said.contains("FAILED: the receipt is for digest"), "{said}");

@@ -132,6 +132,7 @@ fn manual_pages_name_every_flag_of_their_command() {
         ("docs/man/pechat-audit.1", &["audit", "archive"]),
         ("docs/man/pechat-audit.1", &["audit", "verify"]),
         ("docs/man/pechat-audit.1", &["audit", "compare"]),
+        ("docs/man/pechat-audit.1", &["audit", "life"]),
         ("docs/man/pechat-audit.1", &["audit", "reconcile"]),
         ("docs/man/pechat-evidence.1", &["evidence", "export"]),
         ("docs/man/pechat-evidence.1", &["evidence", "renew"]),

@@ -17,7 +17,8 @@ use std::sync::atomic::Ordering;
 use fixture::*;
 use pechat::digest::Digest;
 use pechat::journal::checkpoint::Head;
-use pechat::journal::verify::{Trust, verify_continuation, verify_export};
+use pechat::journal::extent::Extent;
+use pechat::journal::verify::{Trust, verify_continuation, verify_export, visit_export};
 use pechat::journal::{JournalError, JournalName, OwnJournal, Submission};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -256,6 +257,49 @@ async fn ranges_heads_consistency_and_export_verify() {
     let own = JournalName::from(OwnJournal::Events);
     let export = whole(journals.export(&own).await.unwrap()).await;
     verify_export(Cursor::new(&export), &Trust { head_key_spki: Some(&spki), token: None }).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_of_a_journal_is_exported_by_numbers_or_by_times() {
+    let (dir, world) = (tempfile::tempdir().unwrap(), World::new());
+    let journals = world.open(dir.path()).await.unwrap();
+    let land = land(&journals).await;
+    for request in 0..9u64 {
+        journals.seal(&land, submissions(request * 100..request * 100 + 50), None).await.unwrap();
+    }
+    let spki = world.spki();
+    let trust = Trust { head_key_spki: Some(&spki), token: None };
+    let mut all = Vec::new();
+    let export = whole(journals.export(&land).await.unwrap()).await;
+    visit_export(Cursor::new(&export), &trust, |entry, _| all.push(*entry)).unwrap();
+    assert_eq!(all.len(), 451);
+    let (time, size) = (all[120].time, all.len());
+    let of = |time: i64| all.iter().position(|e| e.time >= time).unwrap_or(size);
+    let times = |since, until| Extent::Times { since, until };
+    let cases = [
+        (Extent::Numbers { first: 7, count: Some(300) }, 7..307),
+        (Extent::Numbers { first: 450, count: None }, 450..451),
+        (Extent::Numbers { first: 0, count: None }, 0..451),
+        (times(Some(time), None), of(time) - 1..size),
+        (times(None, Some(time)), 0..of(time) + 1),
+        (times(Some(all[300].time), Some(all[400].time)), of(all[300].time) - 1..of(all[400].time) + 1),
+        // Nobody sealed anything then: the two neighbours show it.
+        (times(Some(time + 1), Some(time + 1)), of(time + 1) - 1..of(time + 1) + 1),
+        (times(Some(i64::MAX), None), size - 1..size),
+        (times(None, Some(0)), 0..1),
+        (times(None, None), 0..size),
+    ];
+    for (extent, expected) in cases {
+        let part = whole(journals.export_of(&land, extent).await.unwrap()).await;
+        let mut entries = Vec::new();
+        let facts = visit_export(Cursor::new(&part), &trust, |entry, _| entries.push(*entry)).unwrap();
+        assert_eq!(entries, all[expected.clone()], "{extent:?}");
+        assert_eq!((facts.first, facts.proof.head.size), (expected.start as u64, size as u64), "{extent:?}");
+    }
+    for (first, count) in [(451, None), (0, Some(452)), (5, Some(0)), (u64::MAX, Some(u64::MAX))] {
+        let refused = journals.export_of(&land, Extent::Numbers { first, count }).await.err().unwrap();
+        assert!(matches!(refused, JournalError::Beyond { .. }), "{first} {count:?}: {refused}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

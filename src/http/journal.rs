@@ -13,9 +13,10 @@ use super::answer::{self, Run};
 use super::body::Json;
 use super::entries::{self, EntriesRequest, parse_entries};
 use super::problem::{Document, Problem};
-use super::{App, Caller, body, outflow};
+use super::{App, Caller, body, moment, outflow};
 use crate::digest::Digest;
 use crate::institution::InstitutionId;
+use crate::journal::extent::Extent;
 use crate::journal::note::Note;
 use crate::journal::receipt::HeadProof;
 use crate::journal::{JournalInfo, JournalName};
@@ -385,9 +386,41 @@ async fn consistency(
     Ok(axum::Json(Consistency { old, new, path }).into_response())
 }
 
-/// The whole journal, for `pechat verify`.
+/// Which part of a journal; without any of it the whole.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct Part {
+    /// Sequence of the first entry.
+    first: Option<u64>,
+    /// How many entries from there; up to the newest sealed head unless given.
+    count: Option<u64>,
+    /// RFC 3339: entries of this time and later, with the last one before.
+    since: Option<String>,
+    /// RFC 3339: entries before this time, with the first one that is not.
+    until: Option<String>,
+}
+
+impl Part {
+    fn extent(&self) -> Result<Extent, Problem> {
+        let micros = |name, text: &Option<String>| {
+            text.as_deref().map(|text| moment::parse(name, text).map(|at| at.0)).transpose()
+        };
+        let (since, until) = (micros("since", &self.since)?, micros("until", &self.until)?);
+        match (self.first, self.count) {
+            (None, None) if since.is_none() && until.is_none() => Ok(Extent::Whole),
+            (None, None) => Ok(Extent::Times { since, until }),
+            _ if since.is_some() || until.is_some() => {
+                Err(Problem::malformed("a part is named by first and count, or by since and until"))
+            }
+            (first, count) => Ok(Extent::Numbers { first: first.unwrap_or(0), count }),
+        }
+    }
+}
+
+/// The whole journal, or a part of it that verifies by itself, for `pechat verify` and `pechat audit`.
 #[utoipa::path(
-    get, path = "/v1/journals/{journal}/export", tag = "journals", params(("journal" = String, Path)),
+    get, path = "/v1/journals/{journal}/export", tag = "journals", params(("journal" = String, Path), Part),
     responses(
         (status = 200, description = "See docs/formats/journal.md", body = [u8], content_type = "application/octet-stream"),
         (status = 404, body = Document, content_type = "application/problem+json"),
@@ -397,9 +430,10 @@ async fn export(
     State(app): State<App>,
     caller: Caller,
     Path(name): Path<String>,
+    Query(part): Query<Part>,
 ) -> Result<Response, Problem> {
     let info = visible(&app, &caller, &name)?;
-    Ok(outflow::answer(app.journals.export(&info.name).await?))
+    Ok(outflow::answer(app.journals.export_of(&info.name, part.extent()?).await?))
 }
 
 /// Which root checkpoint, or under which one.

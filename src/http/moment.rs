@@ -55,7 +55,7 @@ async fn head_at(
     Query(moment): Query<Moment>,
 ) -> Result<axum::Json<HeadAt>, Problem> {
     let info = visible(&app, &caller, &name)?;
-    let at = parse(&moment.at)?;
+    let at = parse("at", &moment.at)?;
     let found = app.journals.head_at(&info.name, at, stamped).await?.ok_or_else(|| {
         let detail = format!("journal {name:?} had no sealed head at {}", at.iso8601());
         Problem::new(404, "no-head-then", detail, "Ask for a later moment.")
@@ -64,9 +64,11 @@ async fn head_at(
     Ok(axum::Json(HeadAt { at: at.0, stamped: found.stamped, head, next }))
 }
 
-fn parse(text: &str) -> Result<UtcMicros, Problem> {
+/// The moment that query parameter `name` gives.
+pub(super) fn parse(name: &str, text: &str) -> Result<UtcMicros, Problem> {
     let moment: Result<jiff::Timestamp, _> = text.parse();
-    let moment = moment.map_err(|e| Problem::malformed(format!("at={text:?} is no RFC 3339 time: {e}")))?;
+    let moment =
+        moment.map_err(|e| Problem::malformed(format!("{name}={text:?} is no RFC 3339 time: {e}")))?;
     Ok(UtcMicros(moment.as_microsecond()))
 }
 

@@ -3,9 +3,11 @@
 
 use std::io::{self, Read, Write};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::journal::entry::{ENTRY_BYTES, MAX_CHARTER};
+use crate::journal::range_export::RANGE_LABEL;
 use crate::journal::receipt::HeadProof;
 
 /// First line of an export; the digit is the version of the whole file.
@@ -31,8 +33,11 @@ pub struct ExportHeader {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExportError {
     /// Not an export, or a newer version.
-    #[error("the file does not begin with the line \"pechat-export v1\"")]
+    #[error("the file does not begin with the line \"pechat-export v1\" or \"pechat-range v1\"")]
     Label,
+    /// A part of a journal where a whole one is needed.
+    #[error("the file is a part of a journal (\"pechat-range v1\"); the whole journal is needed here")]
+    Part,
     /// Longer than any honest one, or cut off.
     #[error("the header line does not end within 256 KiB")]
     Unending,
@@ -59,26 +64,48 @@ impl ExportHeader {
     /// Reads the two lines and leaves `input` at the first entry; also gives their length in bytes.
     pub fn read(input: &mut impl Read) -> Result<(ExportHeader, u64), ExportError> {
         let mut label = [0; EXPORT_LABEL.len()];
-        let stopped = |e: io::Error| ExportError::Read(e.to_string());
-        match input.read_exact(&mut label) {
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Err(ExportError::Label),
-            other => other.map_err(stopped)?,
+        exactly(input, &mut label)?;
+        if label.starts_with(RANGE_LABEL.as_bytes()) {
+            return Err(ExportError::Part);
         }
         if label != EXPORT_LABEL.as_bytes() {
             return Err(ExportError::Label);
         }
-        let line = read_line(input)?;
-        let header: ExportHeader =
-            serde_json::from_slice(&line).map_err(|e| ExportError::Header(e.to_string()))?;
-        if header.charter.len() > MAX_CHARTER {
-            return Err(ExportError::Header("the charter is longer than 2048 bytes".into()));
-        }
-        let text = header.text().map_err(stopped)?;
-        if text[label.len()..] != line {
-            return Err(ExportError::NotCanonical);
-        }
-        Ok((header, text.len() as u64))
+        Self::read_json(input)
     }
+
+    /// The same from behind the label.
+    pub(super) fn read_json(input: &mut impl Read) -> Result<(ExportHeader, u64), ExportError> {
+        let (header, length): (ExportHeader, u64) = json_line(input)?;
+        within_bounds(&header.charter)?;
+        Ok((header, EXPORT_LABEL.len() as u64 + length))
+    }
+}
+
+/// Fills `label`; a file that is shorter has none.
+pub(super) fn exactly(input: &mut impl Read, label: &mut [u8]) -> Result<(), ExportError> {
+    input.read_exact(label).map_err(|e| match e.kind() {
+        io::ErrorKind::UnexpectedEof => ExportError::Label,
+        _ => ExportError::Read(e.to_string()),
+    })
+}
+
+pub(super) fn within_bounds(charter: &str) -> Result<(), ExportError> {
+    if charter.len() <= MAX_CHARTER {
+        return Ok(());
+    }
+    Err(ExportError::Header("the charter is longer than 2048 bytes".into()))
+}
+
+/// One line of JSON that is written as the same bytes again, and its length in bytes.
+pub(super) fn json_line<T: DeserializeOwned + Serialize>(
+    input: &mut impl Read,
+) -> Result<(T, u64), ExportError> {
+    let line = read_line(input)?;
+    let header = serde_json::from_slice(&line).map_err(|e| ExportError::Header(e.to_string()))?;
+    let mut again = serde_json::to_vec(&header).map_err(|e| ExportError::Header(e.to_string()))?;
+    again.push(b'\n');
+    if again == line { Ok((header, line.len() as u64)) } else { Err(ExportError::NotCanonical) }
 }
 
 /// One line, its newline included; callers hand in a buffered reader.

@@ -204,7 +204,7 @@ impl Lookup<'_> {
         Ok(ExportHeader { origin, charter, count, proof })
     }
 
-    fn newest(&self, journal: &Journal) -> Result<(Found, Arc<Seal>), JournalError> {
+    pub(super) fn newest(&self, journal: &Journal) -> Result<(Found, Arc<Seal>), JournalError> {
         let nothing = || JournalError::NotNow("the journal has no sealed head yet".into());
         let seal = self.0.newest_seal().ok_or_else(nothing)?;
         let found = journal.newest_within(seal.root_size)?.ok_or_else(nothing)?;
@@ -271,7 +271,7 @@ fn range_entry(entry: &Entry) -> RangeEntry {
     }
 }
 
-fn beyond(journal: &Journal, seq: u64, size: u64) -> JournalError {
+pub(super) fn beyond(journal: &Journal, seq: u64, size: u64) -> JournalError {
     JournalError::Beyond { journal: journal.name.as_str().to_owned(), seq, size }
 }
 

@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 
 use super::JournalError;
 use super::entry::{ENTRY_BYTES, Entry};
+use super::extent::Extent;
 use super::lookup::{Lookup, RANGE_MAX};
 use super::state::{Journal, Shared};
 
@@ -21,14 +22,18 @@ pub struct Outflow {
 }
 
 impl Outflow {
-    /// The newest sealed head's export. No thread waits while the reader does; it ends when the reader goes.
-    pub(super) async fn start(shared: Arc<Shared>, journal: Arc<Journal>) -> Result<Outflow, JournalError> {
-        let (count, header) = {
+    /// An export of this extent under the newest sealed head. No thread waits while the reader does; it ends when the reader goes.
+    pub(super) async fn start(
+        shared: Arc<Shared>,
+        journal: Arc<Journal>,
+        extent: Extent,
+    ) -> Result<Outflow, JournalError> {
+        let (first, count, header) = {
             let (shared, journal) = (Arc::clone(&shared), Arc::clone(&journal));
             off(move || {
-                let header = Lookup(&shared).export_header(&journal)?;
+                let header = Lookup(&shared).preamble(&journal, extent)?;
                 let text = header.text().map_err(|e| JournalError::Storage(e.to_string()))?;
-                Ok((header.count, text))
+                Ok((header.first(), header.count(), text))
             })
             .await?
         };
@@ -36,14 +41,14 @@ impl Outflow {
         let (to, parts) = mpsc::channel(AHEAD);
         tokio::spawn(async move {
             let mut part = Ok(header);
-            let mut first = 0;
+            let (mut first, end) = (first, first + count);
             loop {
                 let broken = part.is_err();
-                if to.send(part).await.is_err() || broken || first == count {
+                if to.send(part).await.is_err() || broken || first == end {
                     return;
                 }
                 let (shared, journal) = (Arc::clone(&shared), Arc::clone(&journal));
-                let many = RANGE_MAX.min(count - first);
+                let many = RANGE_MAX.min(end - first);
                 part = off(move || {
                     let entries = Lookup(&shared).entries(&journal, first, many)?;
                     Ok(entries.iter().flat_map(Entry::encode).collect())

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::lookup::Lookup;
 use super::{
-    JournalError, JournalInfo, JournalName, Journals, OwnJournal, moment, outflow, receipt, state, tenure,
-    tile_name,
+    JournalError, JournalInfo, JournalName, Journals, OwnJournal, extent, moment, outflow, receipt, state,
+    tenure, tile_name,
 };
 use crate::clock::UtcMicros;
 use crate::digest::Digest;
@@ -121,8 +121,17 @@ impl Journals {
 
     /// The journal's export (see `docs/formats/journal.md`), part by part in bounded memory.
     pub async fn export(&self, journal: &JournalName) -> Result<outflow::Outflow, JournalError> {
+        self.export_of(journal, extent::Extent::Whole).await
+    }
+
+    /// The same of a part of the journal, or of all of it.
+    pub async fn export_of(
+        &self,
+        journal: &JournalName,
+        extent: extent::Extent,
+    ) -> Result<outflow::Outflow, JournalError> {
         let journal = self.0.shared.journal(journal.as_str())?;
-        outflow::Outflow::start(Arc::clone(&self.0.shared), journal).await
+        outflow::Outflow::start(Arc::clone(&self.0.shared), journal, extent).await
     }
 
     /// The journal, if there is one.

@@ -4,8 +4,9 @@ use std::io::{self, Read};
 
 use crate::digest::Digest;
 use crate::journal::entry::{Charter, ENTRY_BYTES, Entry, EntryError, EntryKind, journal_id};
-use crate::journal::export::{ExportError, ExportHeader};
-use crate::journal::tree::{self, CompactRange};
+use crate::journal::export::ExportError;
+use crate::journal::range_export::Preamble;
+use crate::journal::tree::{self, CompactRange, ProofError};
 use crate::journal::verify::{HeadFacts, Trust, VerifyError, entry_rules, verify_head};
 
 /// Entries read at once.
@@ -16,6 +17,8 @@ pub(super) const AT_ONCE: usize = 1024;
 pub struct ExportFacts {
     /// What the journal was opened as.
     pub charter: Charter,
+    /// Sequence of the first entry; 0 in an export of the whole journal.
+    pub first: u64,
     /// Entries replayed.
     pub count: u64,
     /// Time of the first entry, microseconds since 1970 UTC.
@@ -28,8 +31,20 @@ pub struct ExportFacts {
     pub hand_overs: Vec<EpochEntry>,
     /// The final record, if the journal was frozen.
     pub frozen: Option<EpochEntry>,
-    /// The head over exactly these entries.
+    /// The head over these entries; of a whole journal over exactly these.
     pub proof: HeadFacts,
+}
+
+impl ExportFacts {
+    /// One past the last entry.
+    pub fn end(&self) -> u64 {
+        self.first + self.count
+    }
+
+    /// Whether nothing of the journal is missing up to its head.
+    pub fn is_whole(&self) -> bool {
+        self.first == 0 && self.end() == self.proof.head.size
+    }
 }
 
 /// A control entry: another writer epoch began, the journal was handed over, or frozen.
@@ -96,6 +111,12 @@ pub enum ReplayError {
     /// The charter is not that of this journal.
     #[error("the charter is not that of the export's journal: {0}")]
     Charter(String),
+    /// A part's entry 0 does not stand in the journal, or does not open it.
+    #[error("the header's opening: {0}")]
+    Opening(String),
+    /// A part's path has another length than its place calls for.
+    #[error("the header's range path: {0}")]
+    Path(ProofError),
     /// Header fields contradict each other.
     #[error("the header's {0} is not that of its head")]
     Header(&'static str),
@@ -137,6 +158,21 @@ pub enum ReplayError {
         /// Of the head.
         expected: Digest,
     },
+    /// All links of a part hold, but they and its path do not lead to the head.
+    #[error(
+        "entry {seq}, at byte {offset} of the file, was altered, or a run of entries up to it or the header's path was \
+         replaced: they lead to root {computed}, but the head's is {expected}"
+    )]
+    PartRoot {
+        /// The last entry: the only one to which no other in the file links.
+        seq: u64,
+        /// Where it begins in the file.
+        offset: u64,
+        /// Of the entries and the path.
+        computed: Digest,
+        /// Of the head.
+        expected: Digest,
+    },
 }
 
 /// Verifies a whole export, read once from front to back in constant memory.
@@ -151,57 +187,155 @@ pub fn visit_export(
     trust: &Trust,
     visit: impl FnMut(&Entry, u64),
 ) -> Result<ExportFacts, ReplayError> {
-    let (header, start) = ExportHeader::read(&mut input)?;
-    let charter = Charter::parse(&header.charter).map_err(|e| ReplayError::Charter(e.to_string()))?;
-    if charter.origin != header.origin {
-        return Err(ReplayError::Charter(format!("its origin is {}", charter.origin)));
-    }
-    let proof = verify_head(&header.proof, trust)?;
-    if proof.head.origin != header.origin {
-        return Err(ReplayError::Header("origin"));
-    }
-    if proof.head.size != header.count || header.count == 0 {
-        return Err(ReplayError::Header("count"));
-    }
-    let mut replay = Replay::new(&header, start, proof.head.root);
+    let opened = open(&mut input, trust)?;
+    let mut replay = Replay::new(&opened.frame);
     replay.run(input, visit)?;
-    let (count, first_time, last_time) = (header.count, replay.first_time, replay.time);
-    let Replay { epochs, hand_overs, frozen, .. } = replay;
-    Ok(ExportFacts { charter, count, first_time, last_time, epochs, hand_overs, frozen, proof })
+    let Replay { first_time, time, controls, .. } = replay;
+    Ok(opened.facts(first_time, time, controls))
 }
 
-/// The state between two entries. The newest leaf waits outside the tree until the entry after it has
-/// confirmed it, so that a broken link can be laid to the right one of the two.
-struct Replay {
-    journal: Digest,
-    count: u64,
-    start: u64,
-    root: Digest,
-    seq: u64,
-    newest: Digest,
-    first_time: i64,
-    time: i64,
-    tree: CompactRange,
+/// What the entries of a file must be, from its checked header.
+pub(super) struct Frame {
+    pub journal: Digest,
+    pub first: u64,
+    pub count: u64,
+    /// Byte at which the entries begin.
+    pub start: u64,
+    /// What the first entry links to, where the file itself says that: the charter's hash.
+    pub before: Option<Digest>,
+    /// Roots of the complete subtrees left and right of the entries.
+    pub left: Vec<Digest>,
+    pub right: Vec<Digest>,
+    pub size: u64,
+    pub root: Digest,
+    pub whole: bool,
+}
+
+/// A file whose header holds.
+pub(super) struct Opened {
+    pub frame: Frame,
+    charter: Charter,
+    proof: HeadFacts,
+}
+
+impl Opened {
+    pub(super) fn facts(self, first_time: i64, last_time: i64, controls: Controls) -> ExportFacts {
+        let Opened { frame: Frame { first, count, .. }, charter, proof } = self;
+        let Controls { epochs, hand_overs, frozen } = controls;
+        ExportFacts { charter, first, count, first_time, last_time, epochs, hand_overs, frozen, proof }
+    }
+}
+
+/// Control entries so far.
+#[derive(Debug, Default)]
+pub(super) struct Controls {
     epochs: Vec<EpochEntry>,
     hand_overs: Vec<EpochEntry>,
     frozen: Option<EpochEntry>,
 }
 
-impl Replay {
-    fn new(header: &ExportHeader, start: u64, root: Digest) -> Self {
+impl Controls {
+    /// Takes the next entry; after a freeze there is none.
+    pub(super) fn note(&mut self, entry: &Entry) -> Result<(), Fault> {
+        if let Some(EpochEntry { seq, .. }) = self.frozen {
+            return Err(Fault::AfterFreeze(seq));
+        }
+        let control = EpochEntry { seq: entry.seq, time: entry.time, statement: entry.digest };
+        match EntryKind::from_wire(entry.kind)? {
+            EntryKind::EpochChange => self.epochs.push(control),
+            EntryKind::HandOver => self.hand_overs.push(control),
+            EntryKind::Freeze => self.frozen = Some(control),
+            EntryKind::Charter | EntryKind::Seal | EntryKind::Record => {}
+        }
+        Ok(())
+    }
+
+    /// Takes those of the entries that follow, if any may follow.
+    pub(super) fn go_on(&mut self, next: Controls) -> Option<()> {
+        if self.frozen.is_some() {
+            return None;
+        }
+        self.epochs.extend(next.epochs);
+        self.hand_overs.extend(next.hand_overs);
+        self.frozen = next.frozen;
+        Some(())
+    }
+}
+
+/// Reads the header and checks all of it that needs no entry.
+pub(super) fn open(input: &mut impl Read, trust: &Trust) -> Result<Opened, ReplayError> {
+    let (header, start) = Preamble::read(input)?;
+    let charter = Charter::parse(header.charter()).map_err(|e| ReplayError::Charter(e.to_string()))?;
+    if charter.origin != header.origin() {
+        return Err(ReplayError::Charter(format!("its origin is {}", charter.origin)));
+    }
+    let proof = verify_head(header.proof(), trust)?;
+    if proof.head.origin != header.origin() {
+        return Err(ReplayError::Header("origin"));
+    }
+    let (first, count, size) = (header.first(), header.count(), proof.head.size);
+    let end = first.checked_add(count).filter(|end| count > 0 && *end <= size);
+    let end = end.ok_or(ReplayError::Header("count"))?;
+    let (left, right) = match &header {
+        Preamble::Whole(_) if count != size => return Err(ReplayError::Header("count")),
+        Preamble::Whole(_) => (Vec::new(), Vec::new()),
+        Preamble::Part(part) => {
+            part.check_opening(size, &proof.head.root).map_err(ReplayError::Opening)?;
+            let sides = tree::sides_of(first, end, size, &part.range_path).map_err(ReplayError::Path)?;
+            (sides.0.to_vec(), sides.1.to_vec())
+        }
+    };
+    let before = (first == 0).then(|| Digest::of(header.charter().as_bytes()));
+    let (journal, root) = (journal_id(header.origin()), proof.head.root);
+    let whole = matches!(header, Preamble::Whole(_));
+    let frame = Frame { journal, first, count, start, before, left, right, size, root, whole };
+    Ok(Opened { frame, charter, proof })
+}
+
+impl Frame {
+    /// The tree up to the first entry.
+    pub(super) fn tree(&self) -> CompactRange {
+        // `open` has compared the number of nodes with the place.
+        CompactRange::from_nodes(self.first, self.left.clone()).unwrap_or_default()
+    }
+
+    /// The journal's root, from the tree up to the last entry.
+    pub(super) fn root_after(&self, mut tree: CompactRange) -> Digest {
+        tree.append_right(&self.right, self.size);
+        tree.root()
+    }
+
+    /// Byte of the file at which an entry begins.
+    pub(super) fn offset(&self, seq: u64) -> u64 {
+        let index = seq.saturating_sub(self.first);
+        self.start.saturating_add(index.saturating_mul(ENTRY_BYTES as u64))
+    }
+}
+
+/// The state between two entries. The newest leaf waits outside the tree until the entry after it has
+/// confirmed it, so that a broken link can be laid to the right one of the two.
+struct Replay<'f> {
+    frame: &'f Frame,
+    end: u64,
+    seq: u64,
+    newest: Option<Digest>,
+    first_time: i64,
+    time: i64,
+    tree: CompactRange,
+    controls: Controls,
+}
+
+impl<'f> Replay<'f> {
+    fn new(frame: &'f Frame) -> Self {
         Self {
-            journal: journal_id(&header.origin),
-            count: header.count,
-            start,
-            root,
-            seq: 0,
-            newest: Digest::of(header.charter.as_bytes()),
+            frame,
+            end: frame.first + frame.count,
+            seq: frame.first,
+            newest: frame.before,
             first_time: 0,
             time: 0,
-            tree: CompactRange::new(),
-            epochs: Vec::new(),
-            hand_overs: Vec::new(),
-            frozen: None,
+            tree: frame.tree(),
+            controls: Controls::default(),
         }
     }
 
@@ -216,11 +350,11 @@ impl Replay {
             let ready = if last { whole } else { whole - 1 };
             for index in 0..ready {
                 let bytes = &buffer[index * ENTRY_BYTES..][..ENTRY_BYTES];
-                if self.seq == self.count {
+                if self.seq == self.end {
                     return Err(self.length(filled - index * ENTRY_BYTES));
                 }
                 match self.step(bytes) {
-                    Ok(entry) => visit(&entry, self.offset(entry.seq)),
+                    Ok(entry) => visit(&entry, self.frame.offset(entry.seq)),
                     Err(fault) => {
                         let next = buffer[..filled].get((index + 1) * ENTRY_BYTES..(index + 2) * ENTRY_BYTES);
                         return Err(self.blame(fault, bytes, next));
@@ -237,51 +371,43 @@ impl Replay {
 
     fn step(&mut self, bytes: &[u8]) -> Result<Entry, Fault> {
         let entry = Entry::decode(bytes)?;
-        if entry.journal != self.journal {
+        if entry.journal != self.frame.journal {
             return Err(Fault::Journal);
         }
         if entry.seq != self.seq {
             return Err(Fault::Sequence(entry.seq));
         }
-        if entry.prev != self.newest {
-            return Err(Fault::Prev { found: entry.prev, expected: self.newest });
+        if let Some(expected) = self.newest.filter(|newest| entry.prev != *newest) {
+            return Err(Fault::Prev { found: entry.prev, expected });
         }
         entry_rules(&entry).map_err(Fault::Rule)?;
-        if let Some(EpochEntry { seq, .. }) = self.frozen {
-            return Err(Fault::AfterFreeze(seq));
-        }
+        self.controls.note(&entry)?;
         if entry.time < self.time {
             return Err(Fault::Time { time: entry.time, before: self.time });
         }
-        if self.seq == 0 {
-            self.first_time = entry.time;
-        } else {
-            self.tree.append(self.newest);
-        }
-        let control = EpochEntry { seq: entry.seq, time: entry.time, statement: entry.digest };
-        match EntryKind::from_wire(entry.kind)? {
-            EntryKind::EpochChange => self.epochs.push(control),
-            EntryKind::HandOver => self.hand_overs.push(control),
-            EntryKind::Freeze => self.frozen = Some(control),
-            EntryKind::Charter | EntryKind::Seal | EntryKind::Record => {}
+        match self.newest {
+            Some(newest) if self.seq > self.frame.first => self.tree.append(newest),
+            _ => self.first_time = entry.time,
         }
         self.time = entry.time;
-        self.newest = tree::leaf_hash(bytes);
+        self.newest = Some(tree::leaf_hash(bytes));
         self.seq += 1;
         Ok(entry)
     }
 
     fn finish(&mut self, spare: usize) -> Result<(), ReplayError> {
-        if self.seq != self.count || spare != 0 {
-            return Err(self.length(spare));
-        }
-        self.tree.append(self.newest);
-        let computed = self.tree.root();
-        if computed == self.root {
-            return Ok(());
-        }
+        let newest = self.newest.filter(|_| self.seq == self.end && spare == 0);
+        let Some(newest) = newest else { return Err(self.length(spare)) };
+        let mut tree = self.tree.clone();
+        tree.append(newest);
+        let (computed, expected) = (self.frame.root_after(tree), self.frame.root);
         let seq = self.seq - 1;
-        Err(ReplayError::Root { seq, offset: self.offset(seq), computed, expected: self.root })
+        let offset = self.frame.offset(seq);
+        match self.frame.whole {
+            _ if computed == expected => Ok(()),
+            true => Err(ReplayError::Root { seq, offset, computed, expected }),
+            false => Err(ReplayError::PartRoot { seq, offset, computed, expected }),
+        }
     }
 
     /// Lays a broken link to the entry that holds it or to the one before. The former is whole if its
@@ -289,7 +415,7 @@ impl Replay {
     fn blame(&self, fault: Fault, bytes: &[u8], next: Option<&[u8]>) -> ReplayError {
         let here = tree::leaf_hash(bytes);
         if let Fault::Prev { found, expected } = fault
-            && self.seq > 0
+            && self.seq > self.frame.first
         {
             let whole = match next {
                 Some(next) => Entry::decode(next).is_ok_and(|next| next.prev == here),
@@ -297,7 +423,7 @@ impl Replay {
                     let mut tree = self.tree.clone();
                     tree.append(found);
                     tree.append(here);
-                    tree.root() == self.root
+                    self.frame.root_after(tree) == self.frame.root
                 }
             };
             if whole {
@@ -309,15 +435,11 @@ impl Replay {
     }
 
     fn broken(&self, seq: u64, fault: Fault) -> ReplayError {
-        ReplayError::Entry { seq, offset: self.offset(seq), fault }
-    }
-
-    fn offset(&self, seq: u64) -> u64 {
-        self.start.saturating_add(seq.saturating_mul(ENTRY_BYTES as u64))
+        ReplayError::Entry { seq, offset: self.frame.offset(seq), fault }
     }
 
     fn length(&self, spare: usize) -> ReplayError {
-        ReplayError::Length { found: self.seq, spare, count: self.count }
+        ReplayError::Length { found: self.seq - self.frame.first, spare, count: self.frame.count }
     }
 }
 

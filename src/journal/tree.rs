@@ -121,6 +121,19 @@ impl CompactRange {
         self.size += 1;
     }
 
+    /// Adds a complete subtree of `1 << level` leaves at once; the size so far is a multiple of that.
+    pub(super) fn append_complete(&mut self, level: u32, node: Digest) {
+        append_subtree(self, node, level);
+    }
+
+    /// Adds the subtrees of a [`range_path`]'s right side, which lead to a tree of `size` leaves.
+    pub(super) fn append_right(&mut self, nodes: &[Digest], size: u64) {
+        for node in nodes {
+            let level = level_at(self.size, size);
+            append_subtree(self, *node, level);
+        }
+    }
+
     /// Leaves so far.
     pub fn size(&self) -> u64 {
         self.size
@@ -148,7 +161,7 @@ fn split(n: u64) -> u64 {
 }
 
 /// Level of the largest complete subtree that begins at `at` and ends at or before `end`.
-fn level_at(at: u64, end: u64) -> u32 {
+pub(super) fn level_at(at: u64, end: u64) -> u32 {
     at.trailing_zeros().min((end - at).ilog2())
 }
 
@@ -242,6 +255,24 @@ pub fn range_path<E>(
     Ok(path)
 }
 
+/// A [`range_path`] of a run `first .. end` as its left and its right side.
+pub(super) fn sides_of(
+    first: u64,
+    end: u64,
+    size: u64,
+    path: &[Digest],
+) -> Result<(&[Digest], &[Digest]), ProofError> {
+    if first >= end || end > size {
+        return Err(ProofError::OutOfTree { first, end, size });
+    }
+    let left = first.count_ones() as usize;
+    let needed = left + right_cover(end, size);
+    if path.len() != needed {
+        return Err(ProofError::Length { found: path.len(), needed });
+    }
+    Ok(path.split_at(left))
+}
+
 /// How many subtrees [`range_path`] names right of a run that ends at `end`.
 fn right_cover(end: u64, size: u64) -> usize {
     let (mut at, mut count) = (end, 0);
@@ -260,22 +291,12 @@ pub fn root_of_range(
     path: &[Digest],
 ) -> Result<Digest, ProofError> {
     let end = first.saturating_add(leaves.len() as u64);
-    if leaves.is_empty() || end > size {
-        return Err(ProofError::OutOfTree { first, end, size });
-    }
-    let left = first.count_ones() as usize;
-    let needed = left + right_cover(end, size);
-    if path.len() != needed {
-        return Err(ProofError::Length { found: path.len(), needed });
-    }
-    let mut tree = CompactRange { size: first, nodes: path[..left].to_vec() };
+    let (left, right) = sides_of(first, end, size, path)?;
+    let mut tree = CompactRange { size: first, nodes: left.to_vec() };
     for leaf in leaves {
         tree.append(*leaf);
     }
-    for node in &path[left..] {
-        let level = level_at(tree.size, size);
-        append_subtree(&mut tree, *node, level);
-    }
+    tree.append_right(right, size);
     Ok(tree.root())
 }
 

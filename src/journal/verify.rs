@@ -10,6 +10,7 @@ use crate::journal::entry::{Entry, EntryKind, journal_id};
 use crate::journal::receipt::{HeadProof, RangeReceipt, ReceiptError, parse_single};
 use crate::journal::tree::{self, ProofError};
 
+pub use crate::journal::parallel::{Bytes, Checked, Pace, Picked, verify_parallel};
 pub use crate::journal::replay::{ExportFacts, Fault, ReplayError, verify_export, visit_export};
 
 /// genTime's unit when a token leaves accuracy and fraction out, microseconds.

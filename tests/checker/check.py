@@ -4,10 +4,11 @@
 History: one JSON object a line, times in microseconds of one monotonic clock.
   {"call","start","end","ids":[hex],"digests":[hex],"outcome":"ok|conflict|fail|unknown","body":TEXT}
   {"seen","start","end","body":TEXT}      the journal's head, as GET .../checkpoint answered it
+  {"witnessed":SIZE,"start","end"}        somebody outside holds a root checkpoint of so many heads
   {"fault":"kill-signer|kill-front|storage","start","end"}   storage: no call within may be acknowledged
-Export: docs/formats/journal.md. Exit 0 and one line a rule, or 1 and the first violation.
+Export and segments (optional, a directory): docs/formats/journal.md. Exit 0 and one line a rule, or 1 and the first violation.
 """
-import base64, hashlib, json, sys
+import base64, hashlib, json, os, sys
 
 ENTRY = 152
 
@@ -67,7 +68,7 @@ def read_export(path):
         need("I2", file.readline() == b"pechat-export v1\n", "the file is no export")
         header = json.loads(file.readline())
         prev, journal = sha(header["charter"].encode()), sha(header["origin"].encode())
-        leaves, entries, frozen = [], [], False
+        leaves, entries, before, gaps, frozen = [], [], 0, [], False
         while raw := file.read(ENTRY):
             seq = len(leaves)
             need("I2", len(raw) == ENTRY and raw[16:48] == journal, f"entry {seq} is cut or of another journal")
@@ -76,16 +77,53 @@ def read_export(path):
             kind = int.from_bytes(raw[100:102], "big")
             need("I2", kind in (1, 2, 3, 6, 9, 10) and not frozen, f"entry {seq} of kind {kind} stands after a freeze, or where it may not")
             frozen = kind == 9
-            prev = sha(b"\0" + raw)
+            time = int.from_bytes(raw[88:96], "big")
+            need("I14", time >= before, f"entry {seq} is older than the one before it")
+            if kind == 6:
+                gaps.append(seq)
+            before, prev = time, sha(b"\0" + raw)
             leaves.append(prev)
             entries.append((raw[102:118].hex(), raw[120:152].hex()))
     need("I2", len(leaves) == header["count"], f"{len(leaves)} entries, {header['count']} announced")
-    return header, leaves, entries
+    return header, leaves, entries, gaps
 
 
-def main(history_path, export_path):
+def gen_time(token, imprint):
+    """RFC 3161 section 2.4.2: genTime follows imprint and serial number. None where a test's token has none."""
+    at = token.find(imprint) + len(imprint)
+    if token[at : at + 1] != b"\2":
+        return None
+    at += 2 + token[at + 1]
+    text = token[at + 2 : at + 2 + token[at + 1]].decode()
+    need("I14", token[at] == 0x18 and text.endswith("Z"), "a token without genTime")
+    whole, _, fraction = text[:-1].partition(".")
+    return int(whole) * 1000000 + int((fraction + "000000")[:6])
+
+
+def writer_epochs(folder):
+    """I14: the epoch of the log's records never falls; records are dense, each naming the one before it."""
+    epoch, number, before, log = 0, 0, bytes(32), None
+    for name in sorted(name for name in os.listdir(folder) if name.endswith(".seg")):
+        data, at = open(os.path.join(folder, name), "rb").read(), 0
+        while data[at : at + 4] == b"PWAL":
+            head = data[at : at + 88]
+            length = (88 + int.from_bytes(head[40:44], "big") + 32 + 511) // 512 * 512
+            hash_ = data[at + length - 32 : at + length]
+            if sha(head[:80])[:8] != head[80:88] or sha(data[at : at + length - 32]) != hash_:
+                break  # a record cut off by a crash: nothing of it was acknowledged
+            log = log or head[8:24]
+            said, found = int.from_bytes(head[24:32], "big"), int.from_bytes(head[32:40], "big")
+            place = f"record {found} at byte {at} of {name}"
+            need("I14", head[8:24] == log and found == number and head[48:80] == before, f"{place} is of another log or place")
+            need("I14", said >= epoch, f"{place} is of epoch {said}, after one of epoch {epoch}")
+            epoch, number, before, at = said, number + 1, hash_, at + length
+    return number
+
+
+def main(history_path, export_path, segments=None):
     history = [json.loads(line) for line in open(history_path)]
-    header, leaves, entries = read_export(export_path)
+    header, leaves, entries, gaps = read_export(export_path)
+    records = writer_epochs(segments) if segments else 0
     calls = [line for line in history if "call" in line]
     oks = [call for call in calls if call["outcome"] == "ok"]
 
@@ -117,7 +155,7 @@ def main(history_path, export_path):
     for line in seen:
         line["proof"] = json.loads(line["body"])
         proofs.append(line["proof"])
-    heads, checkpoints, slots = {}, {}, {}
+    heads, checkpoints, slots, stamped = {}, {}, {}, {}
     for proof in proofs:
         origin, size, root, after, end = proof["head"].split("\n")
         need("I2", origin == header["origin"] and after.startswith("after ") and end == "", "a head of another form or journal")
@@ -133,6 +171,13 @@ def main(history_path, export_path):
         need("I2", reached == root_hash, f"the head of {size} entries does not stand in the root log of {root_size}")
         tokens = [base64.b64decode(line.split(" ")[2]) for line in lines.splitlines()]
         need("I3", any(sha(body) in token for token in tokens), f"no token over the root checkpoint of {root_size}")
+        for time in (gen_time(token, sha(body)) for token in tokens if sha(body) in token):
+            if time is not None:
+                stamped[root_size] = min(time, stamped.get(root_size, time))
+    before = 0
+    for size, time in sorted(stamped.items()):
+        need("I14", time >= before, f"the token over {size} heads is older than one over fewer")
+        before = time
     need("I3", max(heads) <= len(leaves), f"a head of {max(heads)} entries left, {len(leaves)} were recovered")
     computed = roots_at(leaves, heads)
     for size, root in heads.items():
@@ -145,6 +190,22 @@ def main(history_path, export_path):
         size = int(line["proof"]["head"].split("\n")[1])
         need("I3", size >= newest, f"the published size fell from {newest} to {size}")
 
+    # I15: whoever seals something new knows every head that somebody outside held by then, or a gap is on record.
+    outside = [(line["end"], line["witnessed"]) for line in history if "witnessed" in line]
+    size_of = lambda proof: int(proof["checkpoint"].split("\n")[1])
+    outside += [(line["end"], size_of(line["proof"])) for line in seen]
+    outside += [(call["end"], size_of(run)) for call in oks for run in json.loads(call["body"])["receipts"]]
+    outside.sort(key=lambda pair: pair[0])
+    tried, known, at = set(), 0, 0
+    for call in sorted(calls, key=lambda call: call["start"]):
+        while at < len(outside) and outside[at][0] < call["start"]:
+            known, at = max(known, outside[at][1]), at + 1
+        if call["outcome"] == "ok" and not tried.intersection(call["ids"]):
+            for run in json.loads(call["body"])["receipts"]:
+                fresh = run["root_index"] >= known or any(gap <= run["first"] for gap in gaps)
+                need("I15", fresh, f"call {call['call']} was sealed as head {run['root_index']}, but {known} heads were known outside")
+        tried.update(call["ids"])
+
     storage = [line for line in history if line.get("fault") == "storage"]
     for fault in storage:
         for call in oks:
@@ -155,7 +216,8 @@ def main(history_path, export_path):
     need("I16", not open_, f"calls never resolved: {open_[:5]}")
     kinds = {kind: sum(call["outcome"] == kind for call in calls) for kind in ("ok", "conflict", "fail", "unknown")}
     print(f"CONSISTENT: {len(leaves)} entries, calls {kinds}, {len(heads)} heads, {len(checkpoints)} checkpoints, "
-          f"{len(seen)} sightings, {len(history) - len(calls) - len(seen)} faults: I1 I2 I3 I10 I16 I17 I20 hold")
+          f"{len(seen)} sightings, {sum('fault' in line for line in history)} faults, {records} records: "
+          "I1 I2 I3 I10 I14 I15 I16 I17 I20 hold")
 
 
 if __name__ == "__main__":

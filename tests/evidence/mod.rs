@@ -7,6 +7,7 @@ use pechat::journal::RequestId;
 use pechat::journal::checkpoint::{Checkpoint, Head, note};
 use pechat::journal::entry::{Charter, Entry, EntryKind, journal_id};
 use pechat::journal::export::{self, ExportHeader};
+use pechat::journal::range_export::RangeHeader;
 use pechat::journal::receipt::{HeadProof, RangeEntry, RangeReceipt, single_text};
 use pechat::journal::tree::{CompactRange, inclusion_path, leaf_hash, range_path};
 
@@ -143,6 +144,24 @@ impl Evidence {
             range_path: range_path(first, count, size, read(&self.leaves())).unwrap(),
             proof: self.proof.clone(),
         }
+    }
+
+    /// `count` entries from `first` on as a file that verifies by itself.
+    pub fn range_export(&self, first: u64, count: u64) -> Vec<u8> {
+        let (leaves, size) = (self.leaves(), self.entries.len() as u64);
+        let header = RangeHeader {
+            origin: ORIGIN.into(),
+            charter: self.charter.clone(),
+            opening: RangeHeader::opened_by(&self.entries[0]),
+            opening_path: inclusion_path(0, size, read(&leaves)).unwrap(),
+            first,
+            count,
+            range_path: range_path(first, count, size, read(&leaves)).unwrap(),
+            proof: self.proof.clone(),
+        };
+        let entries = &self.entries[first as usize..(first + count) as usize];
+        let entries: Vec<_> = entries.iter().map(Entry::encode).collect();
+        [header.text().unwrap(), entries.concat()].concat()
     }
 
     pub fn export(&self) -> Vec<u8> {

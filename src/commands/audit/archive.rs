@@ -8,7 +8,7 @@ use super::folder::{HEAD_KEY, RECEIPT};
 use crate::commands::verify::material::public_key;
 use crate::journal::checkpoint::open_note;
 use crate::journal::entry::EntryKind;
-use crate::journal::export::ExportHeader;
+use crate::journal::range_export::Preamble;
 use crate::journal::receipt::parse_single;
 
 /// The verifier of the whole folder.
@@ -24,12 +24,15 @@ pub struct ArchiveArgs {
 
 /// Downloads, verifies, and says whether the journal can still grow.
 pub fn run(args: &ArchiveArgs) -> Result<Verdict, String> {
+    if args.export.is_set() || args.export.is_part() {
+        return Err("an archive is of one whole journal; name one --journal, without --from and --to".into());
+    }
     run_for(&args.export, Purpose::Archive)
 }
 
 /// What an archive has beside the files of an audit; gives the notice for the reader.
-pub(super) fn add(folder: &Maker<'_>, header: &ExportHeader) -> Result<Option<String>, String> {
-    let note = open_note(&header.proof.checkpoint).map_err(|e| e.to_string())?;
+pub(super) fn add(folder: &Maker<'_>, header: &Preamble) -> Result<Option<String>, String> {
+    let note = open_note(&header.proof().checkpoint).map_err(|e| e.to_string())?;
     let spki = public_key(&folder.dir.join(HEAD_KEY))?;
     let signature =
         note.ecdsa(&spki).ok_or("the export's checkpoint is not signed by the journal-head key")?;
@@ -39,14 +42,18 @@ pub(super) fn add(folder: &Maker<'_>, header: &ExportHeader) -> Result<Option<St
     folder.write("token.der", &token.payload)?;
     folder.write("replay.py", REPLAY.as_bytes())?;
     folder.write("README.txt", README.as_bytes())?;
-    let last = header.count.saturating_sub(1);
+    let last = header.count().saturating_sub(1);
     let receipt = std::fs::read_to_string(folder.dir.join(RECEIPT)).map_err(|e| format!("{RECEIPT}: {e}"))?;
     let entry = parse_single(&receipt).map_err(|e| format!("{RECEIPT}: {e}"))?.entry;
     let frozen = entry.seq == last && entry.kind == EntryKind::Freeze as u16;
     let state = if frozen {
-        format!("{}: frozen. Entry {last} is its final record.\n", header.origin)
+        format!("{}: frozen. Entry {last} is its final record.\n", header.origin())
     } else {
-        format!("{}: NOT FROZEN. Entries may follow the {} of this archive.\n", header.origin, header.count)
+        format!(
+            "{}: NOT FROZEN. Entries may follow the {} of this archive.\n",
+            header.origin(),
+            header.count()
+        )
     };
     folder.write("STATE.txt", state.as_bytes())?;
     Ok((!frozen).then(|| format!("NOTICE: {}", state.trim_end())))

@@ -1,8 +1,7 @@
 //! `pechat audit export`: a journal and all that proves it, in one folder that needs nobody any more.
 
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, BufReader};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, File};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -14,13 +13,16 @@ use super::folder::{
     self, CHECKPOINT, CONSISTENCY, EXPORT, HEAD, HEAD_KEY, RECEIPT, ROOT, digest_of, statement_name, twin,
 };
 use super::manifest::{MANIFEST, Manifest, is_plain};
+use super::place::{Place, at, sync, write};
+use super::progress::{Counted, Progress, Unit};
+use super::span::{Bound, query};
 use super::trust::{Pins, TrustArgs};
-use super::{Report, Verdict};
+use super::{Report, Verdict, set};
 use crate::commands::client::http::Connection;
 use crate::commands::client::settings::{self, Settings};
 use crate::journal::JournalName;
 use crate::journal::checkpoint::{Head, open_note};
-use crate::journal::export::ExportHeader;
+use crate::journal::range_export::Preamble;
 use crate::journal::receipt::HeadProof;
 use crate::timestamp::read::token_certificates;
 
@@ -30,12 +32,30 @@ const FORMAT: &str = include_str!("../../../docs/formats/journal.md");
 const VERIFIER: &str = include_str!("../../../docs/verify.py");
 const README: &str = include_str!("README.txt");
 
+/// What stands below the options in the help.
+pub const EXAMPLES: &str = "Examples:
+  pechat audit export --journal land-register --out land
+  pechat audit export --journal land-register --from 2026-01-01T00:00:00Z --to 2026-02-01T00:00:00Z --out january
+  pechat audit export --all --out everything
+
+A part holds the neighbour on either side of the time asked for, which shows that nothing else is from then. An export
+that was stopped goes on when the same command is given again; until it is whole its folder is called DIR.partial.";
+
 /// Arguments of `pechat audit export`.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// The journal's name
-    #[arg(long)]
-    journal: String,
+    /// The journal's name. Several give one export with a folder each, and the root log they all stand in
+    #[arg(long, required_unless_present = "all")]
+    journal: Vec<String>,
+    /// Every journal that we may read
+    #[arg(long, conflicts_with = "journal")]
+    all: bool,
+    /// First entry (sequence number), or the earliest time (RFC 3339)
+    #[arg(long, value_name = "NUMBER|TIME")]
+    from: Option<Bound>,
+    /// Last entry (sequence number), or the time before which (RFC 3339)
+    #[arg(long, value_name = "NUMBER|TIME")]
+    to: Option<Bound>,
     /// The folder to make; it must not exist
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -50,6 +70,27 @@ pub struct ExportArgs {
     /// PECHAT_CERT and PECHAT_KEY win over it
     #[arg(long)]
     pub config: Option<PathBuf>,
+}
+
+impl ExportArgs {
+    /// Whether this makes a folder of folders.
+    pub fn is_set(&self) -> bool {
+        self.all || self.journal.len() > 1
+    }
+
+    /// Whether this takes only a part of a journal.
+    pub fn is_part(&self) -> bool {
+        self.from.is_some() || self.to.is_some()
+    }
+
+    fn plan(&self, settings: &Settings) -> Result<String, String> {
+        let numbers = [self.from, self.to].iter().flatten().any(|bound| matches!(bound, Bound::Number(_)));
+        if numbers && self.is_set() {
+            return Err("entry numbers are those of one journal; for several name times".into());
+        }
+        let names = if self.all { "--all".into() } else { self.journal.join(" ") };
+        Ok(format!("pechat-plan v1\n{}\n{names}\n{}\n", settings.url, query(self.from, self.to)?))
+    }
 }
 
 /// What the folder is for.
@@ -69,27 +110,41 @@ pub fn run(args: &ExportArgs) -> Result<Verdict, String> {
 /// [`run`] for this purpose.
 pub fn run_for(args: &ExportArgs, purpose: Purpose) -> Result<Verdict, String> {
     let settings = settings::load(args.config.as_deref()).map_err(|e| e.to_string())?;
-    let journal = JournalName::try_from(args.journal.clone()).map_err(|e| e.to_string())?;
-    if args.out.exists() {
-        return Err(format!("{} exists already; name a new folder", args.out.display()));
+    let plan = args.plan(&settings)?;
+    for name in &args.journal {
+        JournalName::try_from(name.clone()).map_err(|e| e.to_string())?;
     }
     let head_key = args.head_key.clone().or_else(|| settings.head_key.clone());
     let pins = TrustArgs { ca: vec![settings.ca.clone()], head_key }.load()?;
-    let mut name = args.out.as_os_str().to_owned();
-    name.push(".partial");
-    let partial = PathBuf::from(name);
-    DirBuilder::new().mode(0o700).create(&partial).map_err(|e| at(&partial, e))?;
+    let place = Place::take(&args.out, &plan)?;
+    let api = match Connection::open(&settings) {
+        Ok(api) => api,
+        Err(error) => {
+            place.drop_all();
+            return Err(error.to_string());
+        }
+    };
     let public_url = args.public_url.as_deref();
-    let made = Maker { dir: &partial, settings: &settings, public_url, purpose }
-        .make(journal.as_str(), &pins)
-        .and_then(|notes| fs::rename(&partial, &args.out).map(|()| notes).map_err(|e| at(&args.out, e)));
-    let notes = made.inspect_err(|_| drop(fs::remove_dir_all(&partial)))?;
-    let report: Report = folder::verify(&args.out, &pins);
-    report.print(&args.out, false);
+    let query = query(args.from, args.to)?;
+    let from = Source { api: &api, settings: &settings, public_url, query: &query, pins: &pins, purpose };
+    let notes = if args.is_set() { from.set(args, place)? } else { from.single(&args.journal[0], place)? };
+    let reports = set::verify_any(&args.out, &pins, super::pace())?;
+    reports.iter().for_each(|(path, report)| report.print(path, false));
     notes.iter().for_each(|note| println!("        {note}"));
+    let worst = reports.iter().map(|(_, report)| Report::verdict(report)).max();
     // A head key that only the appliance named leaves the question open, not the export unfinished.
-    let only_key = report.verdict() == Verdict::Indeterminate && pins.head_key.is_none();
-    Ok(if only_key { Verdict::Passed } else { report.verdict() })
+    let only_key = worst == Some(Verdict::Indeterminate) && pins.head_key.is_none();
+    Ok(if only_key { Verdict::Passed } else { worst.unwrap_or(Verdict::Indeterminate) })
+}
+
+/// Where journals come from, and how much of them.
+struct Source<'a> {
+    api: &'a Connection,
+    settings: &'a Settings,
+    public_url: Option<&'a str>,
+    query: &'a str,
+    pins: &'a Pins,
+    purpose: Purpose,
 }
 
 /// The answer of `/v1/journals/{journal}/twin`.
@@ -106,39 +161,144 @@ struct Stated {
     statement: Option<String>,
 }
 
+impl Source<'_> {
+    fn single(&self, journal: &str, place: Place) -> Result<Vec<String>, String> {
+        let made = place.fresh(journal).and_then(|dir| self.folder(&dir, journal).map(|notes| (dir, notes)));
+        match made {
+            Ok((dir, notes)) => place.finish_from(&dir).map(|()| notes),
+            Err(error) => {
+                place.drop_all();
+                Err(error)
+            }
+        }
+    }
+
+    /// A folder a journal, then the root log; what a stopped export finished is kept.
+    fn set(&self, args: &ExportArgs, place: Place) -> Result<Vec<String>, String> {
+        let made = self.journals(args).and_then(|names| self.fill(&place, &names));
+        match made {
+            Ok(notes) => place.finish().map(|()| notes),
+            Err(error) => {
+                let finished = fs::read_dir(&place.dir).into_iter().flatten().flatten();
+                if finished.into_iter().any(|item| item.path().join(MANIFEST).exists()) {
+                    let kept = place.dir.display();
+                    return Err(format!(
+                        "{error}\n  what was finished is kept in {kept}; the same command goes on from there"
+                    ));
+                }
+                place.drop_all();
+                Err(error)
+            }
+        }
+    }
+
+    fn journals(&self, args: &ExportArgs) -> Result<Vec<String>, String> {
+        #[derive(Deserialize)]
+        struct Journal {
+            name: String,
+        }
+        if !args.all {
+            return Ok(args.journal.clone());
+        }
+        let reply = self.api.get("/v1/journals").and_then(|r| r.success("/v1/journals"));
+        let listed: Vec<Journal> =
+            reply.and_then(|reply| reply.json("/v1/journals")).map_err(|e| e.to_string())?;
+        Ok(listed.into_iter().map(|journal| journal.name).collect())
+    }
+
+    fn fill(&self, place: &Place, names: &[String]) -> Result<Vec<String>, String> {
+        let mut notes = Vec::new();
+        for name in names {
+            let done = place.dir.join(name);
+            if done.exists() {
+                if folder::verify(&done, self.pins, super::pace(), &|_| false).verdict() != Verdict::Failed {
+                    continue;
+                }
+                fs::remove_dir_all(&done).map_err(|e| at(&done, e))?;
+            }
+            let dir = place.fresh(&format!("{name}.partial"))?;
+            notes.extend(self.folder(&dir, name)?);
+            place.keep(&dir, name)?;
+        }
+        notes.dedup();
+        let public = self.public(&place.dir, names)?;
+        set::complete(&place.dir, names, self.api, &public)?;
+        Ok(notes)
+    }
+
+    /// Where tiles of the root log are: where the certificates say that lists are.
+    fn public(&self, dir: &Path, names: &[String]) -> Result<Connection, String> {
+        let origin = match (self.public_url, names.first()) {
+            (Some(url), _) => url.to_owned(),
+            (None, first) => {
+                let path = dir.join(first.ok_or("there is no journal that we may read")?).join(EXPORT);
+                let addresses = addresses(header_of(&path)?.proof())?;
+                let origin = addresses.iter().find_map(|address| origin_and_path(address));
+                origin.ok_or("the certificates name no public listener; give --public-url")?.0.to_owned()
+            }
+        };
+        Connection::anonymous(&origin, &self.settings.ca).map_err(|e| e.to_string())
+    }
+
+    fn folder(&self, dir: &Path, journal: &str) -> Result<Vec<String>, String> {
+        Maker { dir, from: self }.make(journal)
+    }
+}
+
+/// What stands before the entries of an export.
+fn header_of(path: &Path) -> Result<Preamble, String> {
+    let file = File::open(path).map_err(|e| at(path, e))?;
+    let header = Preamble::read(&mut BufReader::new(file));
+    header.map(|(header, _)| header).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// Where the certificates of the checkpoint's token say that their issuers' certificates and lists are.
+fn addresses(proof: &HeadProof) -> Result<Vec<String>, String> {
+    let note = open_note(&proof.checkpoint).map_err(|e| e.to_string())?;
+    let token = note.token().ok_or("the export's checkpoint holds no token")?;
+    let held = token_certificates(&token.payload).map_err(|e| e.to_string())?;
+    let mut addresses: Vec<_> = held.iter().flat_map(|der| published_at(der)).collect();
+    addresses.sort();
+    addresses.dedup();
+    Ok(addresses)
+}
+
 /// Fills a folder.
 pub(super) struct Maker<'a> {
     /// The folder.
     pub dir: &'a Path,
-    settings: &'a Settings,
-    public_url: Option<&'a str>,
-    purpose: Purpose,
+    from: &'a Source<'a>,
 }
 
 impl Maker<'_> {
     /// Everything, the MANIFEST last; gives what the reader should know beside.
-    fn make(&self, journal: &str, pins: &Pins) -> Result<Vec<String>, String> {
-        let api = Connection::open(self.settings).map_err(|e| e.to_string())?;
+    fn make(&self, journal: &str) -> Result<Vec<String>, String> {
+        let api = self.from.api;
         let base = format!("/v1/journals/{journal}");
         // Before the export, so that this holds at least the entries that the root covers.
-        self.twin(&api, &base)?;
+        self.twin(api, &base)?;
         let path = self.dir.join(EXPORT);
-        let mut file = File::create_new(&path).map_err(|e| at(&path, e))?;
-        api.download(&format!("{base}/export"), &mut file).map_err(|e| e.to_string())?;
+        let file = File::create_new(&path).map_err(|e| at(&path, e))?;
+        let progress = Progress::new(journal, Unit::Bytes, None);
+        let query = Some(self.from.query).filter(|query| !query.is_empty());
+        let asked = format!("{base}/export{}{}", if query.is_some() { "?" } else { "" }, self.from.query);
+        let mut out = Counted(&file, &progress);
+        api.download(&asked, &mut out).map_err(|e| e.to_string())?;
         file.sync_all().map_err(|e| at(&path, e))?;
-        let file = File::open(&path).map_err(|e| at(&path, e))?;
-        let (header, _) =
-            ExportHeader::read(&mut BufReader::new(file)).map_err(|e| format!("{journal}: {e}"))?;
-        let last = header.count.saturating_sub(1);
-        self.write(RECEIPT, &self.get(&api, &format!("{base}/receipts/{last}"))?)?;
-        self.heads(&api, &base, header.count)?;
-        self.statements(&api, &base, header.count)?;
-        let mut notes = self.keys(&api, pins)?;
-        self.certificates(&header.proof)?;
+        drop(progress);
+        let header = header_of(&path)?;
+        let (proof, end) = (header.proof(), header.first() + header.count());
+        let last = end.saturating_sub(1);
+        self.write(RECEIPT, &self.get(api, &format!("{base}/receipts/{last}"))?)?;
+        let size = Head::parse(&proof.head).map_err(|e| format!("{EXPORT}: {e}"))?.size;
+        self.heads(api, &base, size)?;
+        self.statements(api, &base, header.first()..end)?;
+        let mut notes = self.keys(api, self.from.pins)?;
+        self.certificates(proof)?;
         for (name, text) in [("FORMAT.md", FORMAT), ("verify.py", VERIFIER)] {
             self.write(name, text.as_bytes())?;
         }
-        match self.purpose {
+        match self.from.purpose {
             Purpose::Audit => self.write("README.txt", README.as_bytes())?,
             Purpose::Archive => notes.extend(archive::add(self, &header)?),
         }
@@ -146,8 +306,11 @@ impl Maker<'_> {
         Ok(notes)
     }
 
-    /// The newest SHA3-256 root, if one is stated yet.
+    /// The newest SHA3-256 root, if one is stated yet; a part does not hold the entries to compute it from.
     fn twin(&self, api: &Connection, base: &str) -> Result<(), String> {
+        if !self.from.query.is_empty() {
+            return Ok(());
+        }
         let path = format!("{base}/twin");
         let reply = api.get(&path).map_err(|e| e.to_string())?;
         if reply.status == 404 {
@@ -172,16 +335,17 @@ impl Maker<'_> {
     }
 
     /// The statements of the control entries that the export has.
-    fn statements(&self, api: &Connection, base: &str, count: u64) -> Result<(), String> {
+    fn statements(&self, api: &Connection, base: &str, held: std::ops::Range<u64>) -> Result<(), String> {
         let body = self.get(api, &format!("{base}/statements"))?;
         let all: Vec<Stated> = serde_json::from_slice(&body).map_err(|e| format!("statements: {e}"))?;
-        let all = all.into_iter().filter(|stated| stated.seq < count);
+        let all = all.into_iter().filter(|stated| held.contains(&stated.seq));
         all.filter_map(|stated| Some((statement_name(stated.seq), stated.statement?)))
             .try_for_each(|(name, text)| self.write(&name, text.as_bytes()))
     }
 
     fn keys(&self, api: &Connection, pins: &Pins) -> Result<Vec<String>, String> {
-        let root = fs::read(&self.settings.ca).map_err(|e| at(&self.settings.ca, e))?;
+        let ca = &self.from.settings.ca;
+        let root = fs::read(ca).map_err(|e| at(ca, e))?;
         self.write(ROOT, &root)?;
         if let Some(spki) = &pins.head_key {
             let pem = der::pem::encode_string("PUBLIC KEY", der::pem::LineEnding::LF, spki);
@@ -196,19 +360,14 @@ impl Maker<'_> {
 
     /// Certificates of the token's issuers and their lists, from where the token's own certificates say.
     fn certificates(&self, proof: &HeadProof) -> Result<(), String> {
-        let note = open_note(&proof.checkpoint).map_err(|e| e.to_string())?;
-        let token = note.token().ok_or("the export's checkpoint holds no token")?;
-        let held = token_certificates(&token.payload).map_err(|e| e.to_string())?;
-        let mut addresses: Vec<_> = held.iter().flat_map(|der| published_at(der)).collect();
-        addresses.sort();
-        addresses.dedup();
-        for address in &addresses {
+        for address in &addresses(proof)? {
             let (origin, path) = origin_and_path(address).ok_or_else(|| format!("{address} has no path"))?;
             let name = path.rsplit('/').next().unwrap_or_default();
             if !is_plain(name) || !(name.ends_with(".crl") || name.ends_with(".cer")) {
                 return Err(format!("{address} does not name a list or certificate"));
             }
-            let public = Connection::anonymous(self.public_url.unwrap_or(origin), &self.settings.ca);
+            let public =
+                Connection::anonymous(self.from.public_url.unwrap_or(origin), &self.from.settings.ca);
             let body = self.get(&public.map_err(|e| e.to_string())?, path)?;
             self.write(name, &body)?;
         }
@@ -222,12 +381,7 @@ impl Maker<'_> {
 
     /// Writes a file that is not there yet.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), String> {
-        let path = self.dir.join(name);
-        let written = File::create_new(&path).and_then(|mut file| {
-            io::Write::write_all(&mut file, bytes)?;
-            file.sync_all()
-        });
-        written.map_err(|e| at(&path, e))
+        write(&self.dir.join(name), bytes)
     }
 
     fn manifest(&self) -> Result<(), String> {
@@ -238,10 +392,6 @@ impl Maker<'_> {
             manifest.0.insert(name, digest);
         }
         self.write(MANIFEST, manifest.text().as_bytes())?;
-        File::open(self.dir).and_then(|dir| dir.sync_all()).map_err(|e| at(self.dir, e))
+        sync(self.dir).map_err(|e| at(self.dir, e))
     }
-}
-
-fn at(path: &Path, error: io::Error) -> String {
-    format!("{}: {error}", path.display())
 }

@@ -10,18 +10,19 @@ use serde::{Deserialize, Serialize};
 
 use super::manifest::{MANIFEST, Manifest};
 use super::trust::Pins;
-use super::verify::{export, facts_json, head_line, lines};
-use super::{Fault, Report};
+use super::verify::{facts_json, head_line, lines};
+use super::{Fault, Pick, Report};
 use crate::clock::UtcMicros;
 use crate::commands::verify::material::{certificates, public_key, with_trust};
 use crate::digest::Digest;
 use crate::journal::checkpoint::{Checkpoint, open_note};
 use crate::journal::entry::{Entry, EntryKind};
+use crate::journal::range_export::Preamble;
 use crate::journal::receipt::{HeadProof, parse_single};
 use crate::journal::tenure::Statement;
 use crate::journal::twin::Twin;
 use crate::journal::verify::{
-    ExportFacts, verify_checkpoint, verify_continuation, verify_head, verify_receipt,
+    Checked, ExportFacts, Pace, verify_checkpoint, verify_continuation, verify_head, verify_receipt,
 };
 use crate::timestamp::revocation::check_revocation;
 
@@ -67,13 +68,13 @@ struct Folder<'p> {
     trusted: Pins,
 }
 
-/// Verifies a folder.
-pub fn verify(dir: &Path, pins: &Pins) -> Report {
+/// Verifies a folder, and gives back the entries that are picked.
+pub fn verify(dir: &Path, pins: &Pins, pace: Pace, pick: Pick) -> Report {
     let mut report = Report::default();
     match Folder::open(dir, pins, &mut report) {
         Err(fault) => report.note(fault),
         Ok(folder) => {
-            if let Err(fault) = folder.check(&mut report) {
+            if let Err(fault) = folder.check(pace, pick, &mut report) {
                 report.note(fault);
             }
             if let Some(missing) = pins.missing() {
@@ -89,18 +90,11 @@ impl<'p> Folder<'p> {
         let text = fs::read_to_string(dir.join(MANIFEST));
         let text = text.map_err(|e| Fault::indeterminate(format!("{MANIFEST} cannot be read: {e}")))?;
         let manifest = Manifest::parse(&text).map_err(|e| Fault::failed(e).of(MANIFEST))?;
-        for (name, expected) in &manifest.0 {
+        // The export's own hash is taken while it is replayed.
+        for (name, expected) in manifest.0.iter().filter(|(name, _)| *name != EXPORT) {
             let found = digest_of(&dir.join(name)).map_err(|e| unreadable(name, &e))?;
             if found != *expected {
-                let altered =
-                    Fault::failed(format!("{name} was altered: its SHA-256 is {found}, not {expected}"));
-                // The replay of an altered export says where.
-                let placed =
-                    if name == EXPORT { export(&dir.join(name), pins, |_, _| {}).err() } else { None };
-                let (entry, offset) =
-                    placed.as_ref().map_or((None, None), |fault| (fault.entry, fault.offset));
-                let within = placed.map_or(String::new(), |fault| format!("; {}", fault.reason));
-                return Err(Fault { reason: altered.reason + &within, entry, offset, ..altered });
+                return Err(altered(name, &found, expected));
             }
         }
         report.lines.push(format!("{} files are as the MANIFEST says", manifest.0.len()));
@@ -124,48 +118,59 @@ impl<'p> Folder<'p> {
         Ok(())
     }
 
-    fn check(&self, report: &mut Report) -> Result<(), Fault> {
-        let receipt = self.optional(RECEIPT)?.map(|bytes| self.receipt(&bytes)).transpose()?;
-        let mut sealed = None;
-        let mut controls = Vec::new();
-        let seq = receipt.as_ref().map(|(entry, _)| entry.seq);
-        let path = self.dir.join(EXPORT);
-        let (facts, twin) = std::thread::scope(|scope| {
+    fn check(&self, pace: Pace, pick: Pick, report: &mut Report) -> Result<(), Fault> {
+        let receipt = self.optional(RECEIPT)?.map(|bytes| self.receipt(&bytes)).transpose();
+        let seq = receipt.as_ref().ok().and_then(Option::as_ref).map(|(entry, _)| entry.seq);
+        let pick = |entry: &Entry| Some(entry.seq) == seq || is_control(entry) || pick(entry);
+        let (checked, twin) = std::thread::scope(|scope| {
             let twin = scope.spawn(|| self.twin());
-            let facts = export(&path, &self.trusted, |entry, _| {
-                if Some(entry.seq) == seq {
-                    sealed = Some(*entry);
-                }
-                if [EntryKind::Freeze as u16, EntryKind::HandOver as u16].contains(&entry.kind) {
-                    controls.push(*entry);
-                }
-            });
-            (
-                facts,
-                twin.join().unwrap_or_else(|_| Err(Fault::indeterminate("the SHA3-256 tree ended early"))),
-            )
+            let checked = self.export(pace, &pick);
+            let gone = |_| Err(Fault::indeterminate("the SHA3-256 tree ended early"));
+            (checked, twin.join().unwrap_or_else(gone))
         });
-        let facts = facts.map_err(|fault| fault.of(EXPORT))?;
+        let checked = checked?;
+        let receipt = receipt?;
+        let facts = checked.facts.clone();
         report.lines.extend(lines(&facts));
         report.facts = facts_json(&facts);
         if let Some((entry, root)) = receipt {
-            if sealed != Some(entry) {
+            if !checked.picked.iter().any(|(sealed, _)| *sealed == entry) {
                 return Err(Fault::failed("its entry is not that of the export").of(RECEIPT));
             }
             self.same_log(RECEIPT, &root, &facts)?;
         }
-        self.statements(&facts, &controls, report)?;
+        let controls = checked.picked.iter().map(|(entry, _)| entry).filter(|entry| is_control(entry));
+        self.statements(&facts, controls, report)?;
+        report.checked = Some(checked);
         self.head(&facts, report)?;
         self.checkpoint(&facts)?;
-        report.lines.push(match twin? {
-            None => "no SHA3-256 root yet; an export made later holds one".into(),
-            Some(held) => {
-                self.same_log(twin::RECEIPT, &held.checkpoint, &facts)?;
-                let Twin { size, twin, .. } = held.twin;
-                format!("SHA3-256 root of its first {size} entries, sealed in own.twins: {twin}")
-            }
-        });
+        self.second_root(twin?, &facts, report)?;
         self.revocation(report)
+    }
+
+    /// Hash and replay at once; an altered file is altered, whatever the replay says, which tells where.
+    fn export(&self, pace: Pace, pick: Pick) -> Result<Checked, Fault> {
+        let path = self.dir.join(EXPORT);
+        let Some(expected) = self.manifest.0.get(EXPORT) else {
+            return Err(Fault::failed(format!("{EXPORT} is not in the MANIFEST")));
+        };
+        let (found, checked) = std::thread::scope(|scope| {
+            let hashing = scope.spawn(|| digest_of(&path));
+            let checked = super::verify::checked(&path, &self.trusted, pace, pick);
+            let gone = |_| Err(io::Error::other("the hashing thread ended"));
+            (hashing.join().unwrap_or_else(gone), checked)
+        });
+        let found = found.map_err(|e| unreadable(EXPORT, &e))?;
+        if found == *expected {
+            return checked.map_err(|fault| fault.of(EXPORT));
+        }
+        let altered = altered(EXPORT, &found, expected);
+        Err(match checked {
+            Ok(_) => altered,
+            Err(Fault { reason, entry, offset, .. }) => {
+                Fault { reason: format!("{}; {reason}", altered.reason), entry, offset, ..altered }
+            }
+        })
     }
 
     fn receipt(&self, bytes: &[u8]) -> Result<(Entry, Checkpoint), Fault> {
@@ -177,8 +182,14 @@ impl<'p> Folder<'p> {
     }
 
     /// Every control entry's statement: about that entry, of the owner at the time.
-    fn statements(&self, facts: &ExportFacts, controls: &[Entry], report: &mut Report) -> Result<(), Fault> {
-        let mut owner = facts.charter.institution.clone();
+    fn statements<'e>(
+        &self,
+        facts: &ExportFacts,
+        controls: impl Iterator<Item = &'e Entry>,
+        report: &mut Report,
+    ) -> Result<(), Fault> {
+        // Whose it was before a part's first entry, the part does not say.
+        let mut owner = (facts.first == 0).then(|| facts.charter.institution.clone());
         for entry in controls {
             let name = statement_name(entry.seq);
             let Some(text) = self.optional(&name)? else {
@@ -194,7 +205,7 @@ impl<'p> Folder<'p> {
             if about != (entry.kind, &*facts.charter.origin, entry.seq) {
                 return Err(bad("is about another entry".into()));
             }
-            if owner.as_deref() != Some(said.institution.as_str()) {
+            if owner.as_ref().is_some_and(|owner| owner.as_deref() != Some(said.institution.as_str())) {
                 return Err(bad(format!("is about a journal of {}, which it was not", said.institution)));
             }
             let persons: Vec<_> = said.agreed_by.iter().map(|by| &*by.person).collect();
@@ -203,7 +214,7 @@ impl<'p> Folder<'p> {
                 Some(to) => format!("handed over to {to} by entry {seq}, as {persons} agreed"),
                 None => format!("frozen by entry {seq}, as {persons} agreed"),
             });
-            owner = said.to.map(String::from).or(owner);
+            owner = said.to.map(|to| Some(String::from(to))).or(owner);
         }
         Ok(())
     }
@@ -258,6 +269,31 @@ impl<'p> Folder<'p> {
         Ok(())
     }
 
+    /// What the SHA3-256 tree says, if it is under the same root log.
+    fn second_root(
+        &self,
+        held: Option<twin::Held>,
+        facts: &ExportFacts,
+        report: &mut Report,
+    ) -> Result<(), Fault> {
+        let Some(held) = held else {
+            if facts.is_whole() {
+                report.lines.push("no SHA3-256 root yet; an export made later holds one".into());
+            }
+            return Ok(());
+        };
+        self.same_log(twin::RECEIPT, &held.checkpoint, facts)?;
+        let Twin { size, twin, .. } = held.twin;
+        report.lines.push(if held.covered {
+            format!("SHA3-256 root of its first {size} entries, sealed in own.twins: {twin}")
+        } else {
+            format!(
+                "NOT CHECKED: the SHA3-256 root of its first {size} entries; this part does not hold them all"
+            )
+        });
+        Ok(())
+    }
+
     /// One root log, and of one size only one root.
     fn same_log(&self, file: &str, other: &Checkpoint, facts: &ExportFacts) -> Result<(), Fault> {
         let ours = &facts.proof.checkpoint;
@@ -293,9 +329,9 @@ impl<'p> Folder<'p> {
     fn export_token(&self) -> Result<Vec<u8>, Fault> {
         let bad = |reason: String| Fault::failed(reason).of(EXPORT);
         let file = File::open(self.dir.join(EXPORT)).map_err(|e| unreadable(EXPORT, &e))?;
-        let header = crate::journal::export::ExportHeader::read(&mut io::BufReader::new(file));
+        let header = Preamble::read(&mut io::BufReader::new(file));
         let (header, _) = header.map_err(|e| bad(e.to_string()))?;
-        let note = open_note(&header.proof.checkpoint).map_err(|e| bad(e.to_string()))?;
+        let note = open_note(&header.proof().checkpoint).map_err(|e| bad(e.to_string()))?;
         note.token().map(|line| line.payload.clone()).ok_or_else(|| bad("holds no token".into()))
     }
 
@@ -331,7 +367,15 @@ impl<'p> Folder<'p> {
     }
 }
 
-fn unreadable(name: &str, error: &io::Error) -> Fault {
+fn is_control(entry: &Entry) -> bool {
+    [EntryKind::Freeze as u16, EntryKind::HandOver as u16].contains(&entry.kind)
+}
+
+fn altered(name: &str, found: &Digest, expected: &Digest) -> Fault {
+    Fault::failed(format!("{name} was altered: its SHA-256 is {found}, not {expected}"))
+}
+
+pub(super) fn unreadable(name: &str, error: &io::Error) -> Fault {
     if error.kind() == io::ErrorKind::NotFound {
         return Fault::failed(format!("{name} is in the MANIFEST but not in the folder"));
     }

@@ -1,13 +1,19 @@
 //! `pechat audit`: an auditor's side. Takes a journal away as one folder, verifies folders, compares two
-//! states of a journal, holds a journal against the register's own list.
+//! states of a journal, follows a reference number through journals, holds a journal against the register's own list.
 
 pub(super) mod addresses;
 mod archive;
 mod compare;
 pub(super) mod export;
 mod folder;
+mod life;
 pub(super) mod manifest;
+mod place;
+mod progress;
 mod reconcile;
+mod root_log;
+mod set;
+mod span;
 pub(super) mod trust;
 mod verify;
 
@@ -19,6 +25,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use crate::journal::entry::Entry;
+use crate::journal::verify::{Checked, Pace};
+
 /// Arguments of `pechat audit`.
 #[derive(Debug, Args)]
 pub struct AuditArgs {
@@ -29,6 +38,7 @@ pub struct AuditArgs {
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
     /// Download a journal and all that proves it into one self-contained folder
+    #[command(after_help = export::EXAMPLES)]
     Export(export::ExportArgs),
     /// Download a frozen journal as a folder to be kept when the appliance is gone
     ///
@@ -42,6 +52,8 @@ enum AuditCommand {
     Verify(verify::VerifyArgs),
     /// Compare two states of one journal: one history, or the first entry that differs
     Compare(compare::CompareArgs),
+    /// The life of one reference number (RNU) across journals, each step with its proof
+    Life(life::LifeArgs),
     /// Hold a journal against the register's own list of request ids and digests
     Reconcile(reconcile::ReconcileArgs),
 }
@@ -53,6 +65,7 @@ pub fn run(args: AuditArgs) -> ExitCode {
         AuditCommand::Archive(args) => archive::run(&args),
         AuditCommand::Verify(args) => verify::run(&args),
         AuditCommand::Compare(args) => compare::run(&args),
+        AuditCommand::Life(args) => life::run(&args),
         AuditCommand::Reconcile(args) => reconcile::run(&args),
     };
     match done {
@@ -123,6 +136,16 @@ pub(super) struct Report {
     fault: Option<Fault>,
     pub(super) lines: Vec<String>,
     pub(super) facts: Value,
+    /// The export, once it is replayed.
+    pub(super) checked: Option<Checked>,
+}
+
+/// Which entries are given back.
+pub(super) type Pick<'p> = &'p (dyn Fn(&Entry) -> bool + Sync);
+
+/// All cores.
+pub(super) fn pace() -> Pace {
+    Pace::default()
 }
 
 impl Report {

@@ -48,7 +48,7 @@ pub fn run(args: &ReconcileArgs) -> Result<Verdict, String> {
     let outcome = both.finish();
     let complete = outcome.findings.is_empty();
     let (agreed, differ) = (outcome.agreed, outcome.findings.len());
-    let sealed = facts.count - 1;
+    let sealed = facts.count - u64::from(facts.first == 0);
     if args.json {
         outcome.findings.iter().for_each(|finding| println!("{}", finding_json(finding)));
         println!(

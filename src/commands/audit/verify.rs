@@ -7,18 +7,29 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::compare::export_of;
 use super::manifest::MANIFEST;
+use super::place::PLAN;
+use super::progress::{Progress, Unit};
 use super::trust::{Pins, TrustArgs};
-use super::{Fault, Report, Verdict, each, folder};
+use super::{Fault, Pick, Report, Verdict, each, folder, set};
 use crate::clock::UtcMicros;
 use crate::commands::verify::material::with_trust;
 use crate::digest::hex;
 use crate::journal::entry::{ENTRY_BYTES, Entry};
-use crate::journal::export::{ExportError, ExportHeader};
-use crate::journal::verify::{ExportFacts, HeadFacts, ReplayError, visit_export};
+use crate::journal::export::ExportError;
+use crate::journal::range_export::Preamble;
+use crate::journal::verify::{
+    Checked, ExportFacts, HeadFacts, Pace, ReplayError, verify_parallel, visit_export,
+};
+
+/// A file of more bytes is verified alone, on all cores; smaller ones are verified side by side.
+const LARGE: u64 = 32 << 20;
 
 /// Arguments of `pechat audit verify`.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:
+  pechat audit verify --ca root.pem --head-key journal-head.pem land everything january")]
 pub struct VerifyArgs {
     #[command(flatten)]
     trust: TrustArgs,
@@ -33,20 +44,32 @@ pub struct VerifyArgs {
 /// The worst verdict of all.
 pub fn run(args: &VerifyArgs) -> Result<Verdict, String> {
     let pins = args.trust.load()?;
-    let mut jobs = Vec::new();
+    let mut reports = Vec::new();
     for path in &args.paths {
-        jobs.extend(within(path).map_err(|e| format!("{}: {e}", path.display()))?);
+        reports.extend(set::verify_any(path, &pins, super::pace())?);
     }
-    let reports =
-        each(&jobs, |path| if path.is_dir() { folder::verify(path, &pins) } else { file(path, &pins) });
-    jobs.iter().zip(&reports).for_each(|(path, report)| report.print(path, args.json));
-    Ok(reports.iter().map(Report::verdict).max().unwrap_or(Verdict::Indeterminate))
+    reports.iter().for_each(|(path, report)| report.print(path, args.json));
+    Ok(reports.iter().map(|(_, report)| report.verdict()).max().unwrap_or(Verdict::Indeterminate))
+}
+
+/// Verifies folders and files, and gives back the picked entries of each; in order.
+pub fn look(jobs: &[PathBuf], pins: &Pins, pace: Pace, pick: Pick) -> Vec<Report> {
+    let one = |path: &PathBuf, pace| {
+        if path.is_dir() { folder::verify(path, pins, pace, pick) } else { file(path, pins, pace, pick) }
+    };
+    let large = |path: &PathBuf| fs::metadata(export_of(path)).is_ok_and(|data| data.len() > LARGE);
+    let alone = Pace { cores: 1, ..pace };
+    let small = each(jobs, |path| (!large(path)).then(|| one(path, alone)));
+    jobs.iter().zip(small).map(|(path, report)| report.unwrap_or_else(|| one(path, pace))).collect()
 }
 
 /// A folder of folders stands for what is in it.
-fn within(path: &Path) -> io::Result<Vec<PathBuf>> {
+pub fn within(path: &Path) -> io::Result<Vec<PathBuf>> {
     if !path.is_dir() || path.join(MANIFEST).exists() {
         return Ok(vec![path.to_owned()]);
+    }
+    if path.join(PLAN).exists() {
+        return Err(io::Error::other("is an export that was stopped; give its command again and it goes on"));
     }
     let all = fs::read_dir(path)?.map(|item| item.map(|item| item.path())).collect::<io::Result<Vec<_>>>()?;
     let ours = |path: &PathBuf| {
@@ -61,16 +84,17 @@ fn within(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(inner)
 }
 
-fn file(path: &Path, pins: &Pins) -> Report {
+fn file(path: &Path, pins: &Pins, pace: Pace, pick: Pick) -> Report {
     let mut report = Report::default();
-    match export(path, pins, |_, _| {}) {
+    match checked(path, pins, pace, pick) {
         Err(fault) => report.note(fault),
-        Ok(facts) => {
-            report.lines.extend(lines(&facts));
+        Ok(checked) => {
+            report.lines.extend(lines(&checked.facts));
             report
                 .lines
                 .push("NOT CHECKED: revocation; the folder of `pechat audit export` holds the lists".into());
-            report.facts = facts_json(&facts);
+            report.facts = facts_json(&checked.facts);
+            report.checked = Some(checked);
             if let Some(missing) = pins.missing() {
                 report.note(Fault::indeterminate(format!(
                     "every entry, link and path holds, but nothing says who made them: give {missing}"
@@ -79,6 +103,17 @@ fn file(path: &Path, pins: &Pins) -> Report {
         }
     }
     report
+}
+
+/// Replays one export on several cores; its first fault, placed.
+pub fn checked(path: &Path, pins: &Pins, pace: Pace, pick: Pick) -> Result<Checked, Fault> {
+    let file = File::open(path).map_err(|e| Fault::indeterminate(format!("cannot be opened: {e}")))?;
+    let total = file.metadata().ok().map(|data| data.len() / ENTRY_BYTES as u64);
+    let progress = Progress::new(path.display().to_string(), Unit::Entries, total);
+    let checked = with_trust(&pins.roots, pins.head_key.as_deref(), |trust| {
+        verify_parallel(&file, trust, pace, pick, &|more| progress.add(more))
+    });
+    checked.map_err(|error| placed(error, path))
 }
 
 /// Replays one export, showing every entry; its first fault, placed.
@@ -93,14 +128,17 @@ fn placed(error: ReplayError, path: &Path) -> Fault {
     let reason = error.to_string();
     match error {
         ReplayError::Export(ExportError::Label | ExportError::Read(_)) => Fault::indeterminate(reason),
-        ReplayError::Entry { seq, offset, .. } | ReplayError::Root { seq, offset, .. } => {
+        ReplayError::Entry { seq, offset, .. }
+        | ReplayError::Root { seq, offset, .. }
+        | ReplayError::PartRoot { seq, offset, .. } => {
             Fault { entry: Some(seq), offset: Some(offset), ..Fault::failed(reason) }
         }
         ReplayError::Length { found, count, .. } => {
             // The first entry that is not there, or the first byte that should not be.
-            let seq = found.min(count);
-            let start = File::open(path).ok().and_then(|f| ExportHeader::read(&mut BufReader::new(f)).ok());
-            let offset = start.map(|(_, start)| start + seq * ENTRY_BYTES as u64);
+            let index = found.min(count);
+            let start = File::open(path).ok().and_then(|f| Preamble::read(&mut BufReader::new(f)).ok());
+            let offset = start.as_ref().map(|(_, start)| start + index * ENTRY_BYTES as u64);
+            let seq = start.map_or(0, |(header, _)| header.first()) + index;
             Fault { entry: Some(seq), offset, ..Fault::failed(reason) }
         }
         _ => Fault::failed(reason),
@@ -116,6 +154,9 @@ pub fn lines(facts: &ExportFacts) -> Vec<String> {
         format!("{} entries from {first} to {last}", facts.count),
         head_line(&facts.proof),
     ];
+    if !facts.is_whole() {
+        lines.push(part_line(facts));
+    }
     lines.extend(facts.epochs.iter().map(|epoch| {
         let (seq, time, statement) = (epoch.seq, UtcMicros(epoch.time).iso8601(), epoch.statement);
         format!(
@@ -134,6 +175,21 @@ pub fn lines(facts: &ExportFacts) -> Vec<String> {
     lines
 }
 
+/// What a part leaves out. Times never go back, so what lies between its first and its last time is all there.
+fn part_line(facts: &ExportFacts) -> String {
+    let (first, last) = (facts.first, facts.end() - 1);
+    let early = match first {
+        0 => "from the beginning".to_owned(),
+        _ => format!("after {}", UtcMicros(facts.first_time).iso8601()),
+    };
+    let late = if facts.end() == facts.proof.head.size {
+        "up to the head".to_owned()
+    } else {
+        format!("before {}", UtcMicros(facts.last_time).iso8601())
+    };
+    format!("PART: entries {first} to {last}, complete for all times {early} {late}")
+}
+
 /// What a verified head says.
 pub fn head_line(proof: &HeadFacts) -> String {
     let stamped = match &proof.stamped {
@@ -148,7 +204,8 @@ pub fn head_line(proof: &HeadFacts) -> String {
 pub fn facts_json(facts: &ExportFacts) -> Value {
     let HeadFacts { head, checkpoint, signed, stamped, .. } = &facts.proof;
     json!({
-        "origin": facts.charter.origin, "institution": facts.charter.institution, "count": facts.count,
+        "origin": facts.charter.origin, "institution": facts.charter.institution,
+        "first": facts.first, "count": facts.count, "whole": facts.is_whole(),
         "epoch_changes": facts.epochs.iter().map(|e| json!({
             "seq": e.seq, "time": e.time, "statement_sha256": e.statement,
         })).collect::<Vec<_>>(),

@@ -26,6 +26,9 @@ pub struct EvidenceExportArgs {
 /// Exports, then records; nothing is recorded that does not verify.
 pub fn run(args: &EvidenceExportArgs) -> Result<Verdict, String> {
     let audit = &args.audit;
+    if audit.is_set() {
+        return Err("evidence records are made of one journal's folder at a time; name one --journal".into());
+    }
     let authority = Authority::open(&args.stamp, audit.config.as_deref(), audit.public_url.as_deref())?;
     let verdict = export::run(audit)?;
     if verdict != Verdict::Passed {

@@ -9,7 +9,7 @@ use crate::digest::Digest;
 use crate::journal::OwnJournal;
 use crate::journal::checkpoint::Checkpoint;
 use crate::journal::entry::ENTRY_BYTES;
-use crate::journal::export::ExportHeader;
+use crate::journal::range_export::Preamble;
 use crate::journal::tree::{CompactRange, leaf_hash};
 use crate::journal::twin::{Statement, Twin, TwinTree};
 use crate::journal::verify::verify_receipt;
@@ -25,11 +25,13 @@ pub struct Held {
     pub twin: Twin,
     /// The root log that the statement is sealed in.
     pub checkpoint: Checkpoint,
+    /// Whether the export holds all entries below the roots, so that both were computed; a part may not.
+    pub covered: bool,
 }
 
 impl Folder<'_> {
     /// `None` where the folder has no statement. One that is there must be sealed by the same keys, and both its
-    /// roots must be those of the export's entries.
+    /// roots must be those of the export's entries, if it holds them all.
     pub fn twin(&self) -> Result<Option<Held>, Fault> {
         let Some(statement) = self.optional(STATEMENT)? else { return Ok(None) };
         let bad = |reason: String| Fault::failed(reason).of(STATEMENT);
@@ -37,10 +39,13 @@ impl Folder<'_> {
         let statement = Statement::parse(&statement).map_err(bad)?;
         let file = File::open(self.dir.join(EXPORT)).map_err(|e| unreadable(EXPORT, &e))?;
         let mut input = BufReader::with_capacity(1 << 16, file);
-        let (header, _) =
-            ExportHeader::read(&mut input).map_err(|e| Fault::failed(e.to_string()).of(EXPORT))?;
-        let twin = statement.of(&header.origin);
-        let twin = twin.ok_or_else(|| bad(format!("says nothing of {}", header.origin)))?.clone();
+        let (header, _) = Preamble::read(&mut input).map_err(|e| Fault::failed(e.to_string()).of(EXPORT))?;
+        let twin = statement.of(header.origin());
+        let twin = twin.ok_or_else(|| bad(format!("says nothing of {}", header.origin())))?.clone();
+        let part = matches!(header, Preamble::Part(_));
+        if part && (header.first() > 0 || header.count() < twin.size) {
+            return Ok(Some(Held { twin, checkpoint, covered: false }));
+        }
         let (root, sha3) = roots(&mut input, twin.size).map_err(bad)?;
         for (what, found, stated) in [("SHA-256", root, twin.root), ("SHA3-256", sha3, twin.twin)] {
             if found != stated {
@@ -50,7 +55,7 @@ impl Folder<'_> {
                 )));
             }
         }
-        Ok(Some(Held { twin, checkpoint }))
+        Ok(Some(Held { twin, checkpoint, covered: true }))
     }
 
     /// Whether the statement is an entry of `own.twins` under the trusted keys.
