@@ -1,6 +1,7 @@
 //! What adds entries: opening journals, records of the appliance's own, seals, the end of a quarantine.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -13,6 +14,10 @@ use super::{
 };
 use crate::digest::Digest;
 use crate::institution::InstitutionId;
+
+/// How long an answer about a control entry waits for its seal, and how often it looks.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(20);
 
 impl Journals {
     /// Opens a journal for an institution; entry 0 is its charter. Returns when that is durable.
@@ -113,14 +118,23 @@ impl Journals {
     }
 
     /// Freezes an institution's journal or hands it over, with a record in `own.events`; where the control
-    /// entry stands, durable. Who may order that is the caller's to know.
+    /// entry stands, durable, and sealed unless that takes longer than [`PATIENCE`]: whoever archives a
+    /// journal next wants its end in the signed head. Who may order that is the caller's to know.
     pub async fn control(
         &self,
         journal: &JournalName,
         ordered: control::Ordered,
     ) -> Result<Recorded, JournalError> {
         let journal = self.0.shared.journal(journal.as_str())?;
-        self.ask(|reply| Command::Control { journal, ordered, reply }).await
+        let ordered_for = Arc::clone(&journal);
+        let recorded = self.ask(|reply| Command::Control { journal: ordered_for, ordered, reply }).await?;
+        let sealed = async {
+            while Lookup(&self.0.shared).sealed_size(&journal) <= recorded.seq {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let _ = tokio::time::timeout(PATIENCE, sealed).await;
+        Ok(recorded)
     }
 
     pub(super) async fn ask<T>(
