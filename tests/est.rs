@@ -5,6 +5,7 @@
 mod fixture;
 #[allow(dead_code)] // not all of it is used here
 mod pki;
+mod present;
 #[allow(dead_code)] // not all of it is used here
 mod service;
 #[path = "est/strangers.rs"]

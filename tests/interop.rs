@@ -5,6 +5,7 @@
 mod appliance;
 #[path = "interop/openssl.rs"]
 mod openssl;
+mod present;
 #[path = "interop/programs.rs"]
 mod programs;
 #[path = "interop/tlog.rs"]
@@ -19,6 +20,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use appliance::Appliance;
+use present::present;
 
 /// The appliance of the tests that run at the moment; the last of them ends it.
 fn shared() -> Arc<Appliance> {
@@ -132,21 +134,6 @@ fn says(text: &str, words: &[&str]) {
     for word in words {
         assert!(text.contains(word), "{word:?} is not said in:\n{text}");
     }
-}
-
-/// Whether all these programs are here. If not: says so, and fails where nothing may be skipped.
-#[must_use]
-fn present(programs: &[&str]) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    // Joining an absolute path replaces the directory.
-    let here = |name: &str| std::env::split_paths(&path).any(|dir| dir.join(name).exists());
-    let missing: Vec<_> = programs.iter().copied().filter(|name| !here(name)).collect();
-    if !missing.is_empty() {
-        let missing = missing.join(", ");
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "nothing is skipped in CI: needs {missing}");
-        eprintln!("skipped: needs {missing} (make setup)");
-    }
-    missing.is_empty()
 }
 
 /// The Python of the virtual environment that `make setup` fills.

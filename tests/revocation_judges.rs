@@ -3,11 +3,13 @@
 
 #[allow(dead_code, reason = "each test uses a part of the fixture")]
 mod appliance;
+mod present;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use appliance::Appliance;
+use present::present;
 
 /// What became of the certificate after it was issued.
 const CASES: [(&str, &[&str]); 4] = [
@@ -153,19 +155,6 @@ impl Bench {
 fn verdict(said: &str, words: &[(&str, &str)]) -> String {
     let found = words.iter().find(|(word, _)| said.contains(word));
     found.map_or_else(|| said.to_owned(), |(_, verdict)| (*verdict).to_owned())
-}
-
-/// Whether all these programs are here. If not: says so, and fails where nothing may be skipped.
-fn present(programs: &[&str]) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let here = |name: &str| std::env::split_paths(&path).any(|dir| dir.join(name).exists());
-    let missing: Vec<_> = programs.iter().copied().filter(|name| !here(name)).collect();
-    if !missing.is_empty() {
-        let missing = missing.join(", ");
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "nothing is skipped in CI: needs {missing}");
-        eprintln!("skipped: needs {missing} (make setup)");
-    }
-    missing.is_empty()
 }
 
 #[test]

@@ -193,7 +193,11 @@ impl Journal {
 
     /// For callers.
     pub fn info(&self) -> JournalInfo {
-        let Tenure { owner: institution, frozen, .. } = self.tenure();
+        // Every request asks for it: the history of the journal is not copied along.
+        let (institution, frozen) = {
+            let tenure = self.tenure.read().unwrap_or_else(PoisonError::into_inner);
+            (tenure.owner.clone(), tenure.frozen)
+        };
         let (name, origin) = (self.name.clone(), self.origin.clone());
         JournalInfo { name, institution, origin, size: self.size(), frozen }
     }

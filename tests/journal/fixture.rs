@@ -13,6 +13,7 @@ use pechat::clock::system::Machine;
 use pechat::clock::{Clock, ClockState, HandSet};
 use pechat::digest::{Digest, hex};
 use pechat::institution::InstitutionId;
+use pechat::journal::epoch::{AgreedBy, EVENT, EpochChange, GivenUp, Why};
 use pechat::journal::known::{Held, Known};
 use pechat::journal::receipt::RangeReceipt;
 use pechat::journal::verify::{RangeFacts, Trust, verify_range, verify_receipt};
@@ -233,5 +234,22 @@ pub fn copy(from: &Path, to: &Path) {
         } else {
             std::fs::copy(item.path(), target).unwrap();
         }
+    }
+}
+
+/// What two officers agree to when a lost tail is given up.
+#[allow(dead_code)] // of the tests with a rollback
+pub fn gap(journals: &Journals) -> EpochChange {
+    let found = journals.quarantine().expect("quarantine");
+    let by = |person: &str| AgreedBy { person: person.into(), certificate: Digest::of(person.as_bytes()) };
+    EpochChange {
+        event: EVENT.into(),
+        epoch: journals.epoch() + 1,
+        why: Why::Gap,
+        size: found.size,
+        root: found.root,
+        given_up: found.heads().map(GivenUp::from).collect(),
+        description: "the disk was replaced; the last records are lost".into(),
+        agreed_by: vec![by("operator/ana"), by("operator/boris")],
     }
 }

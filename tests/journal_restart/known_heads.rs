@@ -3,8 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pechat::digest::Digest;
-use pechat::journal::epoch::{AgreedBy, EVENT, EpochChange, GivenUp, Why};
 use pechat::journal::known::{Doubt, Known};
 use pechat::journal::{JournalError, Journals};
 use tempfile::TempDir;
@@ -62,21 +60,6 @@ impl Copies {
         let journals = self.world.open_all_knowing(dir, tuning(), self.known(heads)).await.unwrap();
         assert_eq!(journals.stats().replayed_bytes, 0, "it starts from the snapshot");
         journals
-    }
-}
-
-fn gap(journals: &Journals) -> EpochChange {
-    let found = journals.quarantine().expect("quarantine");
-    let by = |person: &str| AgreedBy { person: person.into(), certificate: Digest::of(person.as_bytes()) };
-    EpochChange {
-        event: EVENT.into(),
-        epoch: journals.epoch() + 1,
-        why: Why::Gap,
-        size: found.size,
-        root: found.root,
-        given_up: found.heads().map(GivenUp::from).collect(),
-        description: "the disk was replaced; the last ten records are lost".into(),
-        agreed_by: vec![by("operator/ana"), by("operator/boris")],
     }
 }
 

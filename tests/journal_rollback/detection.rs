@@ -237,7 +237,7 @@ async fn the_gap_record_gives_up_a_head_that_is_known_by_its_size_alone() {
         Known { heads: vec![head], doubts: Vec::new() }
     };
     let journals = rolled.world.open_knowing(&rolled.old, alone(1000)).await.unwrap();
-    let statement = super::gap::statement(&journals);
+    let statement = gap(&journals);
     assert_eq!(statement.given_up.len(), 1);
     assert_eq!((statement.given_up[0].root, &statement.given_up[0].note), (None, &None));
     journals.settle(&statement).await.unwrap();

@@ -1,34 +1,19 @@
 //! A recorded gap: sealing goes on in a new epoch that every journal shows.
 
 use pechat::digest::Digest;
-use pechat::journal::epoch::{AgreedBy, EVENT, EpochChange, GivenUp, MAX_DESCRIPTION, Why};
+use pechat::journal::epoch::{EpochChange, MAX_DESCRIPTION};
 use pechat::journal::known::publish;
 use pechat::journal::verify::{Trust, verify_export};
-use pechat::journal::{JournalError, Journals, OwnJournal};
+use pechat::journal::{JournalError, OwnJournal};
 
 use super::detection::RolledBack;
 use super::fixture::*;
-
-pub fn statement(journals: &Journals) -> EpochChange {
-    let found = journals.quarantine().expect("quarantine");
-    let by = |person: &str| AgreedBy { person: person.into(), certificate: Digest::of(person.as_bytes()) };
-    EpochChange {
-        event: EVENT.into(),
-        epoch: journals.epoch() + 1,
-        why: Why::Gap,
-        size: found.size,
-        root: found.root,
-        given_up: found.heads().map(GivenUp::from).collect(),
-        description: "the disk was replaced; records 4 to 9 are lost".into(),
-        agreed_by: vec![by("operator/ana"), by("operator/boris")],
-    }
-}
 
 #[tokio::test]
 async fn sealing_goes_on_in_a_new_epoch_and_every_journal_shows_it() {
     let rolled = RolledBack::new().await;
     let journals = rolled.open(&rolled.old).await;
-    let said = statement(&journals);
+    let said = gap(&journals);
     let recorded = journals.settle(&said).await.unwrap();
     assert!(journals.quarantine().is_none());
     assert_eq!(journals.epoch(), 2);
@@ -72,7 +57,7 @@ async fn a_burnt_down_appliance_begins_anew_on_record() {
     let rolled = RolledBack::new().await;
     let ashes = rolled.dir.path().join("ashes");
     let journals = rolled.open(&ashes).await;
-    journals.settle(&statement(&journals)).await.unwrap();
+    journals.settle(&gap(&journals)).await.unwrap();
     let land = land(&journals).await;
     journals.seal(&land, submissions([1]), None).await.unwrap();
     let events = journals.detail(OwnJournal::Events, 1).await.unwrap();
@@ -86,7 +71,7 @@ async fn a_burnt_down_appliance_begins_anew_on_record() {
 async fn a_statement_that_does_not_fit_changes_nothing() {
     let rolled = RolledBack::new().await;
     let journals = rolled.open(&rolled.old).await;
-    let good = statement(&journals);
+    let good = gap(&journals);
     let changes: [fn(&mut EpochChange); 4] = [
         |s| s.epoch = 1,
         |s| s.event = "start".into(),

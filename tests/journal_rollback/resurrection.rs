@@ -133,7 +133,7 @@ async fn a_burnt_down_appliance_gets_every_entry_back_from_receipts_alone() {
     assert!(journals.quarantine().is_some());
     assert_eq!(journals.info(&land).unwrap().size, 11);
     // After the officers' record the journal goes on from the head that was signed before the fire.
-    journals.settle(&super::gap::statement(&journals)).await.unwrap();
+    journals.settle(&gap(&journals)).await.unwrap();
     journals.seal(&land, submissions(0..11), None).await.unwrap();
     assert_eq!(journals.info(&land).unwrap().size, 13, "charter, ten records, epoch change, the new record");
     let head = |proof| verify_head(&proof, &Trust::default()).unwrap().head;
@@ -245,7 +245,7 @@ async fn a_lost_hand_over_returns_with_its_statement_and_a_lost_freeze_stays_fin
     let kept = journals.statements(&land).unwrap();
     assert_eq!(kept, [(over, Some(statements[0].clone().into_bytes())), (end, None)]);
     if journals.quarantine().is_some() {
-        journals.settle(&super::gap::statement(&journals)).await.unwrap();
+        journals.settle(&gap(&journals)).await.unwrap();
     }
     assert_eq!(journals.info(&land).unwrap().size, end + 1, "no epoch change stands behind the end");
     let refused = journals.seal_as(&heir, &land, submissions([99]), None).await;

@@ -5,9 +5,8 @@ use const_oid::db::rfc5280;
 use der::asn1::ObjectIdentifier;
 
 use super::{Judgement, Mark, Probe};
-use crate::conformance::exchange::{Known, Sent};
-use crate::conformance::judge::{Granted, granted, holds};
-use crate::conformance::query::Query;
+use crate::conformance::exchange::Sent;
+use crate::conformance::judge::{Granted, holds};
 use crate::digest::hex;
 use crate::timestamp::chain::Certificate;
 
@@ -20,14 +19,7 @@ const QC_STATEMENTS: &[u8] = &[0x2B, 6, 1, 5, 5, 7, 1, 3];
 const QUALIFIED: &[u8] = &[0x30, 0x0B, 0x30, 0x09, 6, 7, 4, 0, 0x81, 0x97, 0x5E, 1, 1];
 
 pub fn lines() -> Vec<Probe> {
-    let ask = |id, mark, expected, look: fn(&Sent, &Granted) -> Judgement| {
-        Probe::query(
-            (id, mark),
-            ("an ordinary query", expected),
-            |_: &Known, _: &mut Query| (),
-            granted(look),
-        )
-    };
+    let ask = Probe::ordinary;
     vec![
         ask("26a", Rfc, "one critical extendedKeyUsage, timeStamping alone", purpose),
         ask("26b", Rfc, "the key signs nothing else", nothing_else),

@@ -9,6 +9,7 @@ mod status;
 mod token;
 
 use super::exchange::{Known, Seen, Sent};
+use super::judge::{Granted, granted};
 use super::query::Query;
 
 /// What a judgement says: what was seen when it is good, what is wrong when it is not.
@@ -68,6 +69,16 @@ impl Probe {
             known.ask(query)
         };
         Self::new(id, words, ask, judge)
+    }
+
+    /// A probe that sends an ordinary query and looks at the token that comes back.
+    fn ordinary(
+        id: &'static str,
+        mark: Mark,
+        expected: &'static str,
+        look: fn(&Sent, &Granted) -> Judgement,
+    ) -> Self {
+        Self::query((id, mark), ("an ordinary query", expected), |_, _| (), granted(look))
     }
 
     /// The line of the checklist.

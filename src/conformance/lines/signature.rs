@@ -6,9 +6,8 @@ use der::asn1::ObjectIdentifier;
 
 use super::token::TST_INFO;
 use super::{Judgement, Mark, Probe};
-use crate::conformance::exchange::{Known, Sent};
-use crate::conformance::judge::{Granted, granted, holds};
-use crate::conformance::query::Query;
+use crate::conformance::exchange::Sent;
+use crate::conformance::judge::{Granted, holds};
 use crate::digest::hex;
 use crate::timestamp::tlv::{Reader, element, tag};
 
@@ -21,14 +20,7 @@ const SIGNING_CERTIFICATE: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0
 pub const SIGNING_CERTIFICATE_V2: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x09, 0x10, 0x02, 0x2F];
 
 pub fn lines() -> Vec<Probe> {
-    let ask = |id, mark, expected, look: fn(&Sent, &Granted) -> Judgement| {
-        Probe::query(
-            (id, mark),
-            ("an ordinary query", expected),
-            |_: &Known, _: &mut Query| (),
-            granted(look),
-        )
-    };
+    let ask = Probe::ordinary;
     vec![
         ask("20a", Rfc, "one signature", one),
         ask("20b", Clients, "SignedData 3, SignerInfo 1 with issuerAndSerialNumber", form),
