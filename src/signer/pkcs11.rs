@@ -4,7 +4,7 @@ mod inventory;
 pub mod probe;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11};
 use cryptoki::error::{Error, RvError};
@@ -237,7 +237,8 @@ impl TokenFound {
     pub fn login(self, pin: &Pin, writable: bool) -> Result<Token, HsmError> {
         let keeper = open(&self.module, self.slot, writable)?;
         login(&keeper, pin)?;
-        Ok(Token { module: self.module, slot: self.slot, writable, keeper: Mutex::new(keeper) })
+        let refused = OnceLock::new();
+        Ok(Token { module: self.module, slot: self.slot, writable, keeper: Mutex::new(keeper), refused })
     }
 }
 
@@ -271,6 +272,8 @@ pub struct Token {
     slot: Slot,
     writable: bool,
     keeper: Mutex<Session>,
+    /// Why the PIN was refused, since when nobody here tries it again.
+    refused: OnceLock<String>,
 }
 
 impl Token {
@@ -280,7 +283,8 @@ impl Token {
     }
 
     /// Logs in again if the token forgot the login, or lost the keeper session with it: once, with the PIN that
-    /// `pin` gives. Does nothing while somebody is logged in. Several threads may ask at once.
+    /// `pin` gives. Does nothing while somebody is logged in. Several threads may ask at once: whoever waited
+    /// while the PIN was refused is refused too, without another try.
     pub fn login_again(&self, pin: impl FnOnce() -> Result<Pin, HsmError>) -> Result<(), HsmError> {
         let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
         let state = match keeper.get_session_info() {
@@ -295,7 +299,14 @@ impl Token {
         if matches!(state, SessionState::RoUser | SessionState::RwUser) {
             return Ok(());
         }
-        login(&keeper, &pin()?)
+        if let Some(code) = self.refused.get() {
+            return Err(HsmError::PinRefused(code.clone()));
+        }
+        login(&keeper, &pin()?).inspect_err(|error| {
+            if let HsmError::PinRefused(code) = error {
+                self.refused.get_or_init(|| code.clone());
+            }
+        })
     }
 
     /// Makes a P-256 key pair in the keeper session. See [`KeyMade`]. Only a `modifiable` key can be copied into

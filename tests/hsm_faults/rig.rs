@@ -68,6 +68,10 @@ impl Rig {
         rig.tally = load.tally.clone();
         rig.load = Some(load);
         rig.recover();
+        // Faults that stop an issuing key stop it for good: without one before them there may be none at all.
+        wait_for("a certificate before the faults", || {
+            !rig.tally.issued.lock().expect("certificates").is_empty()
+        });
         rig
     }
 
