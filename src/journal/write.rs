@@ -118,7 +118,7 @@ impl Journals {
     }
 
     /// Freezes an institution's journal or hands it over, with a record in `own.events`; where the control
-    /// entry stands, durable, and sealed unless that takes longer than [`PATIENCE`]: whoever archives a
+    /// entry stands, durable, and sealed unless that takes longer than five seconds: whoever archives a
     /// journal next wants its end in the signed head. Who may order that is the caller's to know.
     pub async fn control(
         &self,

@@ -31,7 +31,7 @@ pub enum FailureClass {
 /// Bytes that are not this protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// The length field is 0 or above [`MAX_FRAME`].
+    /// The length field is 0 or above [`MAX_FRAME`](super::MAX_FRAME).
     #[error("a frame of {0} bytes: 1 to 131072 are allowed")]
     FrameLength(u32),
     /// The body ends early.
